@@ -1,0 +1,150 @@
+"""The one table of backbones: what each is, and how a name becomes a module.
+
+Plain data; torch is imported only when a model is made, so the console can list and complete
+names at once.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pcinv.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """One published method.
+
+    module : file of `pcinv.models` that holds it; `module.build(task, ...)` makes the network.
+    symmetry : group under which its answer does not change.
+    presets : name -> what it is for; the first is the default.
+    recipe : configuration values that training takes unless told otherwise.
+    """
+
+    name: str
+    title: str
+    module: str
+    paper: str
+    symmetry: str
+    tasks: tuple[str, ...]
+    presets: dict[str, str]
+    min_points: int
+    needs_normals: bool = False
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+_PRESETS = {
+    "light": "for a CPU: fewer centres and channels, normals or none",
+    "paper": "the sizes of the paper",
+}
+
+BACKBONES: dict[str, BackboneSpec] = {
+    spec.name: spec
+    for spec in (
+        BackboneSpec(
+            name="risurconv",
+            title="RISurConv: rotation-invariant surface attention convolution",
+            module="risurconv",
+            paper="Zhang, Yang, Xiang: ECCV 2024, arXiv 2408.06110",
+            symmetry="SO(3)",
+            tasks=("classification", "part_segmentation"),
+            presets=_PRESETS,
+            min_points=4,
+        ),
+        BackboneSpec(
+            name="riconv2",
+            title="RIConv++: effective rotation-invariant convolution",
+            module="risurconv",
+            paper="Zhang, Hua, Yeung: IJCV 130(5), 2022, arXiv 2202.13094",
+            symmetry="SO(3)",
+            tasks=("classification", "part_segmentation"),
+            presets=_PRESETS,
+            min_points=4,
+        ),
+    )
+}
+
+
+def get_spec(name: str) -> BackboneSpec:
+    """Return the row of `name`; raise `UnknownNameError` with the nearest names."""
+    if name not in BACKBONES:
+        raise unknown_name("backbone", name, BACKBONES)
+    return BACKBONES[name]
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names that match a shell pattern, in alphabetical order."""
+    return sorted(fnmatch.filter(BACKBONES, pattern))
+
+
+def create_model(
+    name: str,
+    *,
+    task: str = "classification",
+    num_classes: int = 40,
+    preset: str | None = None,
+    num_categories: int = 0,
+    **overrides: Any,
+) -> nn.Module:
+    """Make a network with random weights.
+
+    Parameters
+    ----------
+    name : row of `BACKBONES`.
+    task : one of the row's tasks.
+    num_classes : classes, or parts in all for part segmentation.
+    preset : named set of sizes; the row's first where None.
+    num_categories : object categories that a part segmenter is told (0: not told).
+    overrides : fields of the method's hyper-parameters, see `describe(name)["hyper"]`.
+
+    Raises
+    ------
+    UnknownNameError for a name, task or preset that is not in the table.
+    ConfigError for a hyper-parameter that the method does not have.
+    """
+    spec = get_spec(name)
+    if task not in spec.tasks:
+        raise unknown_name("task", task, spec.tasks, where=f"backbone {name}")
+    if preset is None:
+        preset = next(iter(spec.presets))
+    if preset not in spec.presets:
+        raise unknown_name("preset", preset, spec.presets, where=f"backbone {name}")
+    if num_classes < 1:
+        raise ConfigError(f"num_classes is {num_classes}", where="num_classes", hint="1 or more")
+    module = importlib.import_module(f"pcinv.models.{spec.module}")
+    model: nn.Module = module.build(
+        name, task=task, num_classes=num_classes, preset=preset,
+        num_categories=num_categories, overrides=overrides,
+    )
+    return model
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Return what is known of a backbone, its size in each preset included."""
+    spec = get_spec(name)
+    params = {}
+    for task in spec.tasks:
+        for preset in spec.presets:
+            model = create_model(name, task=task, preset=preset,
+                                 num_classes=40 if task == "classification" else 50,
+                                 num_categories=0 if task == "classification" else 16)
+            params[f"{task}/{preset}"] = sum(p.numel() for p in model.parameters())
+    return {
+        "name": name,
+        "title": spec.title,
+        "paper": spec.paper,
+        "symmetry": spec.symmetry,
+        "tasks": list(spec.tasks),
+        "presets": dict(spec.presets),
+        "params": params,
+        "min_points": spec.min_points,
+        "needs_normals": spec.needs_normals,
+        "weights": None,
+        "recipe": dict(spec.recipe),
+    }
