@@ -1,1 +1,1 @@
-"""The console of pcinv."""
+"""The console of pcinv: thin shells, one file a verb, over the public functions of the library."""

@@ -1,0 +1,109 @@
+"""`pcinv data list|info|verify|make`: what the data sets need, whether a copy is whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pcinv_cli import params
+from pcinv_cli.failures import Failure
+from pcinv_cli.group import VerbGroup
+from pcinv_cli.info import readable
+from pcinv_cli.options import verb
+from pcinv_cli.output import Outcome, Talk, to_plain
+
+VERBS = {
+    "list": ("data:list_", "List the data sets."),
+    "info": ("data:info", "Say what a data set holds, where to get it and under which terms."),
+    "verify": ("data:verify", "Check your copy of a data set and say what is missing."),
+    "make": ("data:make", "Write a generated data set to a folder."),
+}
+
+command = VerbGroup("data", VERBS, "List, explain, verify and make data sets.", (
+    ("pcinv data list", "all of them"),
+    ("pcinv data info modelnet40", "where a person gets it and under which terms"),
+    ("pcinv data verify modelnet10 --root DIR", "is this copy whole?"),
+))
+
+
+@verb("list", VERBS["list"][1], (
+    ("pcinv data list", "a table"),
+    ("pcinv data list --json", "for another program"),
+    ("pcinv data info shapes", "more about one of them"),
+))
+def list_(talk: Talk) -> Outcome:
+    """List every data set."""
+    from pcinv_data import describe_dataset, list_datasets
+
+    rows = [to_plain(describe_dataset(name)) for name in list_datasets()]
+    return Outcome({"datasets": rows}, lambda t: _show_list(t, rows))
+
+
+def _show_list(talk: Talk, rows: list[dict[str, Any]]) -> None:
+    keys = [key for key in ("name", "task", "tasks", "classes", "num_classes", "title", "licence")
+            if any(isinstance(row.get(key), str | int) for row in rows)]
+    talk.table(keys, [[row.get(key) for key in keys] for row in rows])
+
+
+@verb("info", VERBS["info"][1], (
+    ("pcinv data info modelnet40", "terms, source, layout, classes"),
+    ("pcinv data info shapes", "what the generated shapes are"),
+    ("pcinv data info scanobjectnn --json", "for another program"),
+))
+@click.argument("dataset", metavar="NAME", type=params.DATASET)
+def info(talk: Talk, dataset: str) -> Outcome:
+    """Describe one data set."""
+    from pcinv_data import describe_dataset
+
+    told = to_plain(describe_dataset(dataset))
+    return Outcome(told, lambda t: show_fields(t, told))
+
+
+def show_fields(talk: Talk, fields: dict[str, Any]) -> None:
+    """Print one line a field; lists that are long are counted first."""
+    for key, value in fields.items():
+        text = readable(value)
+        if isinstance(value, list) and len(value) > 8:
+            text = f"({len(value)}) {text}"
+        talk.result(f"{key.replace('_', ' '):<16} {text.strip()}")
+
+
+@verb("verify", VERBS["verify"][1], (
+    ("pcinv data verify modelnet10 --root data/modelnet10", "is this copy whole?"),
+    ("pcinv data verify scanobjectnn --root h5_files --json", "for another program"),
+    ("pcinv data info modelnet10", "the layout that is expected"),
+))
+@click.argument("dataset", metavar="NAME", type=params.DATASET)
+@click.option("--root", required=True, type=click.Path(), metavar="DIR", help="Folder of your copy.")
+def verify(talk: Talk, dataset: str, root: str) -> Outcome:
+    """Check a copy; what is missing makes exit code 3."""
+    from pcinv_data import verify_dataset
+
+    report = to_plain(verify_dataset(dataset, root))
+    gate = None
+    if not report.get("ok", False):
+        gate = Failure(3, "dataset", f"this is not a whole copy of {dataset}", root,
+                       f"pcinv data info {dataset} tells the layout and where to get it")
+    return Outcome(report, lambda t: show_fields(t, report), gate)
+
+
+@verb("make", VERBS["make"][1], (
+    ("pcinv data make shapes -o shapes", "the generated shapes, as files"),
+    ("pcinv data make shapes -o small --per-class 5 --seed 1", "a few of each class"),
+    ("pcinv data make shapes -o shapes --force", "overwrite what is there"),
+), output={"required": True, "metavar": "DIR", "help": "Folder that is made."},
+    seed={"default": 0}, force={})
+@click.argument("dataset", metavar="NAME", type=params.DATASET)
+@click.option("--per-class", type=click.IntRange(1), metavar="N",
+              help="Clouds of each class and split.  [default: the set's own]")
+def make(talk: Talk, dataset: str, output: str, per_class: int | None, seed: int,
+         force: bool) -> Outcome:
+    """Generate the set and write it."""
+    from pcinv_data import make_dataset
+
+    sizes = {} if per_class is None else {"per_class": per_class}
+    made = to_plain(make_dataset(dataset, output, seed=seed, force=force, **sizes))
+    result = {"dataset": dataset, "output": output, "seed": seed,
+              **(made if isinstance(made, dict) else {"made": made})}
+    return Outcome(result, lambda t: show_fields(t, result))

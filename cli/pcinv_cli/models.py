@@ -1,0 +1,53 @@
+"""`pcinv models [NAME|PATTERN]`: the backbones, their symmetry, size and source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pcinv_cli.info import readable
+from pcinv_cli.options import verb
+from pcinv_cli.output import Outcome, Talk
+
+
+@verb("models", "List the backbones, or describe one.", (
+    ("pcinv models", "a table of all"),
+    ("pcinv models risurconv", "one, with its presets and sizes"),
+    ("pcinv models 'ri*' --json", "those that match, for another program"),
+))
+@click.argument("pattern", default="*", metavar="[NAME|PATTERN]")
+def command(talk: Talk, pattern: str) -> Outcome:
+    """Describe every backbone that matches."""
+    from pcinv.errors import unknown_name
+    from pcinv.models.registry import BACKBONES, describe, list_models
+
+    names = list_models(pattern)
+    if not names:
+        raise unknown_name("backbone", pattern, BACKBONES, where="pcinv models")
+    rows = [describe(name) for name in names]
+    show = _one if pattern in BACKBONES else _many
+    return Outcome({"models": rows}, lambda t: show(t, rows))
+
+
+def _many(talk: Talk, rows: list[dict[str, Any]]) -> None:
+    talk.table(("name", "symmetry", "tasks", "parameters", "weights", "paper"), [
+        (row["name"], row["symmetry"], " ".join(row["tasks"]), _sizes(row["params"]),
+         row["weights"] or "-", row["paper"]) for row in rows])
+
+
+def _sizes(params: dict[str, int] | int) -> str:
+    counts = list(params.values()) if isinstance(params, dict) else [params]
+    low, high = min(counts) / 1e6, max(counts) / 1e6
+    return f"{low:.1f} M" if low == high else f"{low:.1f}-{high:.1f} M"
+
+
+def _one(talk: Talk, rows: list[dict[str, Any]]) -> None:
+    for key, value in rows[0].items():
+        items = value.items() if isinstance(value, dict) else None
+        if not items:
+            talk.result(f"{key.replace('_', ' '):<14} {readable(value)}")
+            continue
+        talk.result(key.replace("_", " "))
+        for name, item in items:
+            talk.result(f"  {name:<24} {readable(item)}")

@@ -1,0 +1,134 @@
+"""The kinds of value that options take; each completes its names and suggests the nearest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from pcinv.errors import UsageError, unknown_name
+
+ROTATIONS = ("none", "z", "so3")
+PROTOCOLS = ("z/z", "z/so3", "so3/so3")
+
+
+class Name(click.ParamType):
+    """One of the names that `known()` returns, in any case, with `-` for `_`."""
+
+    def __init__(self, kind: str, known: Callable[[], Iterable[str]]) -> None:
+        self.name = kind
+        self.known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        names = list(self.known())
+        wanted = str(value).lower()
+        for candidate in (wanted, wanted.replace("-", "_")):
+            if candidate in names:
+                return candidate
+        raise unknown_name(self.name, str(value), names, where=param.opts[-1] if param else None)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str
+                       ) -> list[CompletionItem]:
+        return _matching(self.known(), incomplete)
+
+
+class Device(click.ParamType):
+    """`auto`, `cpu`, `cuda` or `cuda:N`; whether it is there is seen when it is used."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).lower()
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+            raise UsageError(f"'{value}' is not a device", where="--device",
+                             hint="--device auto, cpu, cuda or cuda:0")
+        return text
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str
+                       ) -> list[CompletionItem]:
+        return _matching(("auto", "cpu", "cuda", "cuda:0"), incomplete)
+
+
+class KeyValue(click.ParamType):
+    """`key=value` of the configuration; the key is checked where the configuration is made."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        key, equals, _ = str(value).partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"'{value}' is not key=value", where="--set",
+                             hint="--set optim.lr=0.001; pcinv config show lists the keys")
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str
+                       ) -> list[CompletionItem]:
+        from pcinv.engine.config import Config, flatten, to_tree
+
+        return _matching((f"{key}=" for key in flatten(to_tree(Config()))), incomplete)
+
+
+class RunOrName(click.ParamType):
+    """A run folder or weights file; with `names`, the name of a backbone as well."""
+
+    name = "run"
+
+    def __init__(self, names: bool) -> None:
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not self.names or os.path.exists(text) or os.sep in text or text.endswith(".safetensors"):
+            return text
+        return BACKBONE.convert(text, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str
+                       ) -> list[CompletionItem]:
+        runs = [str(p) for p in Path("runs").glob("*") if p.is_dir()] if Path("runs").is_dir() else []
+        items = _matching([*runs, *(_backbones() if self.names else ())], incomplete)
+        return items or [CompletionItem(incomplete, type="file")]
+
+
+def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+def _backbones() -> Iterable[str]:
+    from pcinv.models.registry import BACKBONES
+
+    return BACKBONES
+
+
+def _datasets() -> Iterable[str]:
+    from pcinv_data import DATASETS
+
+    return DATASETS
+
+
+def _tasks() -> Iterable[str]:
+    from pcinv.models.registry import BACKBONES
+
+    return sorted({task for spec in BACKBONES.values() for task in spec.tasks})
+
+
+def _presets() -> Iterable[str]:
+    from pcinv.models.registry import BACKBONES
+
+    return sorted({preset for spec in BACKBONES.values() for preset in spec.presets})
+
+
+BACKBONE = Name("backbone", _backbones)
+DATASET = Name("data set", _datasets)
+TASK = Name("task", _tasks)
+PRESET = Name("preset", _presets)
+ROTATION = Name("rotation", lambda: ROTATIONS)
+PROTOCOL = Name("protocol", lambda: PROTOCOLS)
+DEVICE = Device()
+KEY_VALUE = KeyValue()
+RUN = RunOrName(names=False)
+RUN_OR_BACKBONE = RunOrName(names=True)
