@@ -58,7 +58,8 @@ def show_values(talk: Talk, config: Any, sources: dict[str, str]) -> None:
     ("pcinv config show --backbone risurconv --preset paper", "what a training would take"),
     ("pcinv config show --config pcinv.toml --set train.epochs=5", "a file with one change"),
 ), config={}, set={})
-@click.option("--backbone", type=params.BACKBONE, metavar="NAME", help="Backbone; its recipe counts.")
+@click.option("--backbone", type=params.BACKBONE, metavar="NAME",
+              help="Backbone; its recipe counts.")
 @click.option("--preset", type=params.PRESET, metavar="NAME", help="Named set of sizes.")
 def show(talk: Talk, backbone: str | None, preset: str | None, config_file: str | None,
          settings: tuple[str, ...]) -> Outcome:

@@ -75,7 +75,8 @@ def show_fields(talk: Talk, fields: dict[str, Any]) -> None:
     ("pcinv data info modelnet10", "the layout that is expected"),
 ))
 @click.argument("dataset", metavar="NAME", type=params.DATASET)
-@click.option("--root", required=True, type=click.Path(), metavar="DIR", help="Folder of your copy.")
+@click.option("--root", required=True, type=click.Path(), metavar="DIR",
+              help="Folder of your copy.")
 def verify(talk: Talk, dataset: str, root: str) -> Outcome:
     """Check a copy; what is missing makes exit code 3."""
     from pcinv_data import verify_dataset

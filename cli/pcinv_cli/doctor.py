@@ -48,7 +48,7 @@ class Finding:
 @verb("doctor", "Check this installation and say what is missing.", (
     ("pcinv doctor", "a table, with the command that adds each missing part"),
     ("pcinv doctor --json", "for a bug report"),
-    ("pcinv doctor -q && pcinv train", "exit code 0 unless something the base needs is broken"),
+    ("pcinv doctor && pcinv train", "exit code 0 unless something the base needs is broken"),
 ))
 def command(talk: Talk) -> Outcome:
     """Look at Python, the packages, the devices, the backends and the system's libraries."""
@@ -130,13 +130,20 @@ def _torch() -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
+    """What answers neighbour and sampling queries here, and which of them by default."""
     try:
-        from pcinv.ops import backends
-    except ImportError as error:
+        import torch
+
+        from pcinv.ops.backends import FPS, KNN, fps_backend, knn_backend
+    except (ImportError, OSError) as error:
         yield Finding("backends", "broken", str(error), "pip install --force-reinstall pcinv")
         return
-    for name, told in backends.available().items():
-        yield Finding(f"backend {name}", "ok", str(told))
+    for kind, table, pick in (("nearest neighbours", KNN, knn_backend),
+                              ("farthest points", FPS, fps_backend)):
+        default = pick("auto", torch.device("cpu"))
+        names = [f"{name} (default on cpu)" if function is default else name
+                 for name, function in table.items()]
+        yield Finding(kind, "ok", ", ".join(names))
 
 
 def _open3d() -> Iterator[Finding]:
@@ -145,7 +152,7 @@ def _open3d() -> Iterator[Finding]:
         done = subprocess.run([sys.executable, "-c", _TRY_OPEN3D], capture_output=True, text=True,
                               timeout=120, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding("import open3d", "broken", str(error), "pip install --force-reinstall open3d-cpu")
+        yield Finding("import open3d", "broken", str(error), "pip install open3d-cpu")
         return
     if done.returncode == 0:
         yield Finding("import open3d", "ok", done.stdout.strip().splitlines()[-1])

@@ -42,7 +42,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(130, "interrupted", "interrupted", None, None)
     if isinstance(error, MemoryError) or _is_torch_memory(error):
         return Failure(7, "limit", f"out of memory ({_first_line(error)})", "memory",
-                       "a smaller batch (--set data.batch_size=8), fewer points, or a file in parts")
+                       "a smaller batch (--set train.batch_size=8) or fewer points")
     if isinstance(error, OSError) and error.errno is not None:
         return _system(error)
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("pcinv"):

@@ -1,4 +1,4 @@
-"""A click group that imports a verb when it runs, takes options in any order, and suggests names."""
+"""A click group that imports a verb when it runs, in whatever order its options stand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pcinv.errors import UnknownNameError, nearest
-from pcinv_cli.options import VALUE_OPTIONS
+from pcinv_cli.options import FLAGS, VALUE_OPTIONS
 
 Examples = Sequence[tuple[str, str]]
 
@@ -39,7 +39,10 @@ class VerbGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, verb_first(args, self.table))
+        ordered = verb_first(args, self.table)
+        if ordered and all(word in FLAGS or word in VALUE_OPTIONS for word in ordered):
+            raise click.UsageError("Missing verb.", ctx)
+        return super().parse_args(ctx, ordered)
 
     def resolve_command(self, ctx: click.Context, args: list[str]
                         ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -125,7 +128,7 @@ def verb_first(args: list[str], verbs: Sequence[str] | dict[str, Any]) -> list[s
         if word.startswith("-") and word != "-":
             takes_value = word in VALUE_OPTIONS
             k += 2 if takes_value else 1
-            may_be_value = not takes_value and "=" not in word
+            may_be_value = not takes_value and word not in FLAGS and "=" not in word
         elif word in verbs or not may_be_value:
             return [word, *args[:k], *args[k + 1:]]
         else:

@@ -79,7 +79,7 @@ class Console(VerbGroup):
 
 def _discard_stdout() -> None:
     """Let the flush at the interpreter's end go nowhere."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
 
 cli = Console(

@@ -27,16 +27,16 @@ _OPTIONAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "dry_run": (("--dry-run",), {"is_flag": True,
                                  "help": "Say what would be done and write nothing."}),
     "force": (("--force",), {"is_flag": True, "help": "Overwrite what is there."}),
-    "yes": (("--yes",), {"is_flag": True, "help": "Answer yes to every question."}),
 }
 _ALWAYS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "json": (("--json", "as_json"), {"is_flag": True, "help": "Print one JSON object."}),
-    "quiet": (("-q", "--quiet"), {"is_flag": True, "help": "Say nothing but errors."}),
+    "quiet": (("-q", "--quiet"), {"is_flag": True, "help": "No talk: results and errors only."}),
     "verbose": (("-v", "--verbose"), {"count": True, "show_default": False,
                                             "help": "Say more; -vv says all."}),
     "no_progress": (("--no-progress",), {"is_flag": True, "help": "Show no progress."}),
     "debug": (("--debug",), {"is_flag": True, "help": "Show the traceback of an error."}),
 }
+FLAGS = frozenset(flag for flags, _ in _ALWAYS.values() for flag in flags if flag.startswith("-"))
 VALUE_OPTIONS = frozenset(flag for flags, settings in _OPTIONAL.values() for flag in flags
                           if flag.startswith("-") and not settings.get("is_flag"))
 """Options that may stand before the verb together with their value."""

@@ -184,7 +184,8 @@ def paint(text: str, style: str) -> str:
 
 def to_plain(value: Any) -> Any:
     """Return `value` as JSON can hold it: arrays as lists, NaN and infinity as null."""
-    if value is None or isinstance(value, bool | str | int) and not isinstance(value, enum.Enum):
+    if value is None or (isinstance(value, bool | str | int)
+                         and not isinstance(value, enum.Enum)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -83,13 +83,14 @@ class RunOrName(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
-        if not self.names or os.path.exists(text) or os.sep in text or text.endswith(".safetensors"):
+        is_path = os.path.exists(text) or os.sep in text or text.endswith(".safetensors")
+        if not self.names or is_path:
             return text
         return BACKBONE.convert(text, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str
                        ) -> list[CompletionItem]:
-        runs = [str(p) for p in Path("runs").glob("*") if p.is_dir()] if Path("runs").is_dir() else []
+        runs = [str(path) for path in Path("runs").glob("*") if path.is_dir()]
         items = _matching([*runs, *(_backbones() if self.names else ())], incomplete)
         return items or [CompletionItem(incomplete, type="file")]
 

@@ -1,0 +1,47 @@
+"""`pcinv check [NAME|RUN]`: measured invariance, the worst case over a search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pcinv_cli import params
+from pcinv_cli.failures import Failure
+from pcinv_cli.options import verb
+from pcinv_cli.output import Outcome, Talk, to_plain
+
+DTYPES = ("float32", "float64")
+
+
+@verb("check", "Measure how invariant a backbone or a run is: the worst case of a search.", (
+    ("pcinv check risurconv", "a network with random weights"),
+    ("pcinv check runs/last --dtype float64", "a trained one, in double precision"),
+    ("pcinv check RUN --rotations 50 --json", "a shorter search, for another program"),
+), device={}, seed={"default": 0})
+@click.argument("target", metavar="[NAME|RUN]", default="risurconv", type=params.RUN_OR_BACKBONE)
+@click.option("--dtype", type=params.Name("dtype", lambda: DTYPES), default="float32",
+              metavar="|".join(DTYPES), help="Precision of the arithmetic.")
+@click.option("--rotations", type=click.IntRange(1), default=200, metavar="N",
+              help="Random rotations, before the climb from the worst ones.")
+def command(talk: Talk, target: str, dtype: str, rotations: int, device: str | None, seed: int
+            ) -> Outcome:
+    """Search for the worst case; exit code 1 when it is above the tolerance."""
+    import pcinv
+
+    report: dict[str, Any] = to_plain(pcinv.check(target, dtype=dtype, rotations=rotations,
+                                                  seed=seed, device=device or "auto"))
+    gate = None
+    if not report["passed"]:
+        gate = Failure(1, "not-invariant", f"the worst error {report['max_error']:.3g} is above "
+                       f"the tolerance {report['tolerance']:.3g}", target,
+                       "pcinv models names the symmetry that the backbone promises")
+    return Outcome(report, lambda t: _show(t, report), gate)
+
+
+def _show(talk: Talk, report: dict[str, Any]) -> None:
+    talk.table(("change of the cloud", "worst relative error"),
+               [(name, f"{error:.2e}") for name, error in report["errors"].items()])
+    verdict = "passed" if report["passed"] else "not passed"
+    talk.result(f"{report['backbone']}, {report['dtype']}: {verdict}, worst "
+                f"{report['max_error']:.2e}, tolerance {report['tolerance']:.0e}")
