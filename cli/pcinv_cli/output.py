@@ -54,15 +54,17 @@ class Talk:
         self.verbose = 0
         self.progress = True
         self.debug = False
+        self.log = _LogToTalk(self)
         self.speaks = os.environ.get("RANK", "0") == "0"  # one voice under torchrun
 
     def settle(self, *, quiet: bool, verbose: int, progress: bool, debug: bool) -> None:
         """Take over the options that every verb has."""
         self.quiet, self.verbose, self.debug = quiet, verbose, debug
         self.progress = progress and not quiet and self.speaks
-        level = logging.ERROR if quiet else (logging.WARNING, logging.INFO)[min(verbose, 1)]
+        level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+        self.log.setLevel(level)
         for name in _OWN:
-            logging.getLogger(name).setLevel(logging.DEBUG if verbose > 1 else level)
+            logging.getLogger(name).setLevel(level)
 
     def result(self, text: str = "") -> None:
         """Print a line of the result."""
@@ -101,19 +103,18 @@ class Talk:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Collect the warnings and log records of the library while a verb works."""
-        handler = _LogToTalk(self)
         loggers = [logging.getLogger(name) for name in _OWN]
         kept = [(logger, logger.level, logger.propagate) for logger in loggers]
         with warnings.catch_warnings():
             warnings.showwarning = self._python_warning
             for logger in loggers:
-                logger.addHandler(handler)
+                logger.addHandler(self.log)
                 logger.propagate = False
             try:
                 yield
             finally:
                 for logger, level, propagate in kept:
-                    logger.removeHandler(handler)
+                    logger.removeHandler(self.log)
                     logger.setLevel(level)
                     logger.propagate = propagate
 
@@ -169,9 +170,9 @@ class _LogToTalk(logging.Handler):
         self.talk = talk
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING:
+        if record.levelno == logging.WARNING:
             self.talk.warn(str(getattr(record, "code", "warning")), record.getMessage())
-        else:
+        elif self.talk.verbose:  # what is logged as an error is raised as well
             self.talk.say(record.getMessage())
 
 

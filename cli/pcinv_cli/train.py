@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
 
+from pcinv.errors import DatasetError, UsageError
 from pcinv_cli import params
-from pcinv_cli.config import resolve
+from pcinv_cli.config import resolve, show_values, tree_of
+from pcinv_cli.evaluate import figures
+from pcinv_cli.info import readable
 from pcinv_cli.options import verb
-from pcinv_cli.output import Outcome, Talk
+from pcinv_cli.output import Outcome, Talk, to_plain
+from pcinv_cli.progress import TrainingProgress
 
 _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.preset",
           "dataset": "data.dataset", "root": "data.root", "protocol": "data.protocol",
@@ -39,8 +44,94 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
               help="Go on with this run; everything is taken from its folder.")
 def command(talk: Talk, output: str | None, resume: str | None, config_file: str | None,
             settings: tuple[str, ...], dry_run: bool, force: bool, **options: Any) -> Outcome:
-    """Resolve the configuration, train, evaluate, and say what to run next."""
-    given = {name: value for name, value in options.items() if value is not None}
-    flags = {_FLAGS[name]: value for name, value in given.items()}
-    config, sources = resolve(config_file, settings, flags)
-    return Outcome({}, lambda t: None)
+    """Resolve the configuration, train, measure on the test split, say what to run next."""
+    flags = {_FLAGS[name]: value for name, value in options.items()}
+    config, sources = (resolve(config_file, settings, flags) if resume is None
+                       else _resumed(resume, config_file, settings, flags))
+    if sources.get("data.dataset") == "default":
+        talk.say("training on the generated shapes; for a real data set: --dataset NAME --root DIR "
+                 "(pcinv data list)")
+    if dry_run:
+        return _plan(config, sources)
+
+    from pcinv.engine.trainer import train
+
+    with TrainingProgress(talk) as progress:
+        run = train(config, output=output, resume=resume, force=force, callback=progress)
+    if not talk.speaks:
+        return Outcome({}, lambda t: None)
+    return _measured(talk, run, config.train.device)
+
+
+def _resumed(resume: str, config_file: str | None, settings: tuple[str, ...],
+             flags: dict[str, Any]) -> tuple[Any, dict[str, str]]:
+    """Return the run's own configuration with changes; the trainer says which are allowed."""
+    if config_file is not None:
+        raise UsageError("--config and --resume exclude each other", where="--config",
+                         hint="a run goes on with its own configuration; --epochs may change")
+    from pcinv.engine.config import apply_overrides
+    from pcinv.engine.runs import open_run
+
+    _, config = open_run(resume)
+    given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+    return apply_overrides(config, [*settings, *given]), {}
+
+
+def _plan(config: Any, sources: dict[str, str]) -> Outcome:
+    """Say what would be trained on what, and write nothing."""
+    from pcinv.engine.datasets import labels_of, load_split
+    from pcinv.engine.loading import build_model
+    from pcinv.tasks import get_task
+
+    splits = ["train", "val", "test"] if config.data.val_fraction > 0 else ["train", "test"]
+    data = {split: load_split(config, split) for split in splits}
+    labels = labels_of(data["train"], config.model.task)
+    told = len(labels.class_names) if config.model.task == "part_segmentation" else 0
+    model = build_model(config, labels, told if told > 1 else 0)
+    sizes = {
+        "num_clouds": {split: len(clouds) for split, clouds in data.items()},
+        "num_outputs": get_task(config.model.task).functions.num_outputs(labels),
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+    }
+    result = {"config": tree_of(config), "sources": sources, "sizes": sizes, "written": False}
+
+    def show(talk: Talk) -> None:
+        show_values(talk, config, sources)
+        talk.result()
+        for key, value in sizes.items():
+            talk.result(f"{key.replace('_', ' '):<16} {readable(value)}")
+
+    return Outcome(result, show)
+
+
+def _measured(talk: Talk, run: Any, device: str) -> Outcome:
+    """Measure the run on the test split, turned as the protocol says and unturned."""
+    from pcinv.engine.evaluator import evaluate
+
+    result = {"run": run.path, "weights": run.weights, "dataset": run.dataset,
+              "rotation": run.rotation, "num_samples": run.num_samples, "metrics": run.metrics}
+    lines = []
+    try:
+        for rotation in dict.fromkeys((run.rotation, "none")):
+            talk.say(f"measuring on the test split, rotation {rotation}")
+            fields = to_plain(evaluate(run.path, rotation=rotation, device=device))
+            lines.append(f"test, rotation {rotation}: {figures(fields['metrics'])}")
+            if rotation == run.rotation:
+                result |= {"metrics": fields["metrics"], "num_samples": fields["num_samples"]}
+            if rotation == "none":
+                result["metrics_unrotated"] = fields["metrics"]
+    except DatasetError as error:
+        talk.warn("no-test-split", f"metrics are those of the validation part: {error.message}")
+        lines = [f"validation, rotation {run.rotation}: {figures(run.metrics)}"]
+    following = [f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}",
+                 f"pcinv predict {run.path} FILE"]
+
+    def show(talk: Talk) -> None:
+        for line in lines:
+            talk.result(line)
+        talk.result(f"run: {run.path}")
+        talk.say("next:")
+        for command_line in following:
+            talk.say(f"  {command_line}")
+
+    return Outcome({**result, "next": following}, show)

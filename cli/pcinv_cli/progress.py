@@ -1,0 +1,76 @@
+"""Progress of a training on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from pcinv_cli.output import Talk
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class TrainingProgress:
+    """Context whose call takes a `Tick` of the trainer; silent where talk wants no progress."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.talk = talk
+        self.bar: Any = None
+        self.task: Any = None
+        self.latest = ""
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> TrainingProgress:
+        if self.talk.progress and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"), BarColumn(),
+                TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[left]}"),
+                console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task("starting", total=None, left="")
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, tick: Any) -> None:
+        """Show where training stands."""
+        if not self.talk.progress:
+            return
+        if tick.metrics is not None:
+            self.latest = validated(tick.metrics)
+        text = f"epoch {tick.epoch + 1}/{tick.epochs}, loss {tick.loss:.3f}{self.latest}"
+        left = f"{duration(tick.eta_s)} left"
+        if self.bar is not None:
+            self.bar.update(self.task, description=text, completed=tick.step, total=tick.total,
+                            left=left)
+            return
+        now = time.monotonic()
+        if now - self.last_line >= _SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            self.talk.say(f"{text}, step {tick.step}/{tick.total}, {left}")
+
+
+def validated(line: dict[str, Any]) -> str:
+    """Return the first metric of the validation part, as text to go on with."""
+    for name, value in line.items():
+        if name.startswith("val_") and isinstance(value, int | float):
+            return f", validation {name.removeprefix('val_')} {value:.3f}"
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `42 s`, `3 min 20 s` or `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
