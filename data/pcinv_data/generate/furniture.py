@@ -175,10 +175,12 @@ def desk(rng: Rng) -> list[Piece]:
             z = low + (k + 0.5) * pitch
             pieces.append(box((block * 0.86, 0.08, pitch * 0.8), (x, -depth * 0.45, z), 1))
     if not double:
-        pieces.append(box((0.07, depth * 0.9, height + OVERLAP), (-width / 2 + 0.06, 0, height / 2), 2))
+        pieces.append(box((0.07, depth * 0.9, height + OVERLAP),
+                          (-width / 2 + 0.06, 0, height / 2), 2))
     if rng.random() < 0.7:  # modesty panel
         drop = rng.uniform(0.35, 0.9) * height
-        pieces.append(box((width * 0.94, 0.05, drop), (0, depth * 0.4, height - drop / 2 + OVERLAP), 2))
+        pieces.append(box((width * 0.94, 0.05, drop),
+                          (0, depth * 0.4, height - drop / 2 + OVERLAP), 2))
     return pieces
 
 
@@ -203,7 +205,8 @@ def bed(rng: Rng) -> list[Piece]:
     count = 2 if width > 1.3 else 1
     for k in range(count):
         y = (k - (count - 1) / 2) * width / 2
-        pieces.append(box((0.4, width / count * 0.75, 0.16), (-0.7, y, top + 0.05), 3, top=(0.7, 0.85)))
+        pieces.append(box((0.4, width / count * 0.75, 0.16), (-0.7, y, top + 0.05), 3,
+                          top=(0.7, 0.85)))
     return pieces
 
 
@@ -221,7 +224,8 @@ def sofa(rng: Rng) -> list[Piece]:
         size = (inside / count * 0.97, depth - back, cushion + OVERLAP)
         pieces.append(box(size, (x, -back / 2, seat + cushion / 2), 0, top=(0.95, 0.97)))
     tall = rise + OVERLAP
-    pieces.append(box((width * 0.99, back, tall), (0, depth / 2 - back / 2 - 0.01, seat + tall / 2 - OVERLAP), 1,
+    pieces.append(box((width * 0.99, back, tall),
+                      (0, depth / 2 - back / 2 - 0.01, seat + tall / 2 - OVERLAP), 1,
                       top=(rng.uniform(0.9, 1.0), rng.uniform(0.5, 1.0))))
     high = rng.uniform(0.2, 0.4)
     for side in (-1, 1):
@@ -240,12 +244,14 @@ def bookshelf(rng: Rng) -> list[Piece]:
     pieces = [box((thick, depth, height), (side * (width - thick) / 2, 0, height / 2), 0)
               for side in (-1, 1)]
     for z in np.linspace(thick / 2 + 0.02, height - thick / 2 - 0.02, count):
-        pieces.append(box((width - 2 * thick + 2 * OVERLAP, depth * 0.97, thick * 0.8), (0, 0, z), 1))
+        pieces.append(box((width - 2 * thick + 2 * OVERLAP, depth * 0.97, thick * 0.8),
+                          (0, 0, z), 1))
     if rng.random() < 0.4:  # upright in the middle
         x = rng.uniform(-0.15, 0.15) * width
         pieces.append(box((thick * 0.8, depth * 0.93, height * 0.97), (x, 0, height / 2), 0))
     if rng.random() < 0.6:
-        pieces.append(box((width * 0.98, 0.03, height * 0.98), (0, depth / 2 - 0.02, height / 2), 2))
+        pieces.append(box((width * 0.98, 0.03, height * 0.98),
+                          (0, depth / 2 - 0.02, height / 2), 2))
     return pieces
 
 

@@ -6,7 +6,16 @@ import math
 
 import numpy as np
 
-from pcinv_data.generate.primitives import Piece, Revolved, bar, box, frustum, regular_polygon, rod, turn
+from pcinv_data.generate.primitives import (
+    Piece,
+    Revolved,
+    bar,
+    box,
+    frustum,
+    regular_polygon,
+    rod,
+    turn,
+)
 from pcinv_data.generate.swept import Curve, Extruded, Tube
 
 Rng = np.random.Generator
