@@ -7,6 +7,7 @@ import os
 import click
 
 from pcinv.errors import UsageError
+from pcinv_cli import params
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk
 
@@ -18,16 +19,18 @@ from pcinv_cli.output import Outcome, Talk
 ), force={}, dry_run={})
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("target", metavar="OUT", type=click.Path())
-@click.option("--to", "to_format", metavar="FORMAT",
-              help="Format of OUT, such as ply, pcd, off, xyz, npy.  [default: its suffix]")
-def command(talk: Talk, source: str, target: str, to_format: str | None, force: bool,
-            dry_run: bool) -> Outcome:
+@click.option("--to", "to_format", metavar="FORMAT", type=params.FORMAT,
+              help="Format of OUT: ply, pcd, off, xyz, npy...  [default: its suffix]")
+@click.option("--from", "from_format", type=params.FORMAT, metavar="FORMAT",
+              help="Format of IN.  [default: what it contains]")
+def command(talk: Talk, source: str, target: str, to_format: str | None, from_format: str | None,
+            force: bool, dry_run: bool) -> Outcome:
     """Read `source` and write `target`."""
     from pcinv import io
 
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
         raise UsageError("IN and OUT are the same file", where=target, hint="name another OUT")
-    item = io.read(source)
+    item = io.read(source, format=from_format)
     if not dry_run:
         io.write(target, item, format=to_format, force=force)
     result = {"input": source, "output": target, "format": to_format, "num_points": len(item),

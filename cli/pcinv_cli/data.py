@@ -8,8 +8,8 @@ import click
 
 from pcinv_cli import params
 from pcinv_cli.failures import Failure
+from pcinv_cli.fields import show_fields
 from pcinv_cli.group import VerbGroup
-from pcinv_cli.info import readable
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk, to_plain
 
@@ -41,9 +41,9 @@ def list_(talk: Talk) -> Outcome:
 
 
 def _show_list(talk: Talk, rows: list[dict[str, Any]]) -> None:
-    keys = [key for key in ("name", "task", "tasks", "classes", "num_classes", "title", "licence")
-            if any(isinstance(row.get(key), str | int) for row in rows)]
-    talk.table(keys, [[row.get(key) for key in keys] for row in rows])
+    talk.table(("name", "title", "classes", "tasks", "terms"), [
+        (row["name"], row["title"], row["num_classes"] or "yours", " ".join(row["tasks"]),
+         row["licence"]) for row in rows])
 
 
 @verb("info", VERBS["info"][1], (
@@ -60,24 +60,15 @@ def info(talk: Talk, dataset: str) -> Outcome:
     return Outcome(told, lambda t: show_fields(t, told))
 
 
-def show_fields(talk: Talk, fields: dict[str, Any]) -> None:
-    """Print one line a field; lists that are long are counted first."""
-    for key, value in fields.items():
-        text = readable(value)
-        if isinstance(value, list) and len(value) > 8:
-            text = f"({len(value)}) {text}"
-        talk.result(f"{key.replace('_', ' '):<16} {text.strip()}")
-
-
 @verb("verify", VERBS["verify"][1], (
     ("pcinv data verify modelnet10 --root data/modelnet10", "is this copy whole?"),
     ("pcinv data verify scanobjectnn --root h5_files --json", "for another program"),
     ("pcinv data info modelnet10", "the layout that is expected"),
 ))
 @click.argument("dataset", metavar="NAME", type=params.DATASET)
-@click.option("--root", required=True, type=click.Path(), metavar="DIR",
+@click.option("--root", type=click.Path(), metavar="DIR",
               help="Folder of your copy.")
-def verify(talk: Talk, dataset: str, root: str) -> Outcome:
+def verify(talk: Talk, dataset: str, root: str | None) -> Outcome:
     """Check a copy; what is missing makes exit code 3."""
     from pcinv_data import verify_dataset
 

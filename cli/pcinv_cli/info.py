@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from pcinv.errors import PcinvError
-from pcinv_cli.failures import failure_of
+from pcinv_cli import params
+from pcinv_cli.failures import Failure, failure_of
+from pcinv_cli.fields import show_fields
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk, to_plain
 
@@ -15,26 +17,29 @@ from pcinv_cli.output import Outcome, Talk, to_plain
 @verb("info", "Say what is in each file: points, bounds, spacing, attributes.", (
     ("pcinv info scan.ply", "one cloud"),
     ("pcinv info parts/*.off --json", "many meshes, for another program"),
-    ("pcinv info 000000.bin -v", "a LiDAR sweep, with what the reader notes"),
+    ("pcinv info sweep.bin --from bin5", "a format that the content does not tell"),
 ))
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
-def command(talk: Talk, files: tuple[str, ...]) -> Outcome:
+@click.option("--from", "from_format", type=params.FORMAT, metavar="FORMAT",
+              help="Format of the files.  [default: what they contain]")
+def command(talk: Talk, files: tuple[str, ...], from_format: str | None) -> Outcome:
     """Describe each file; a damaged one does not keep the others from being described."""
     from pcinv.io import describe
 
     found: list[dict[str, Any]] = []
-    first = None
+    first: Failure | None = None
     for file in files:
         try:
-            found.append({"file": file, **describe(file)})
+            told: dict[str, Any] = to_plain(describe(file, format=from_format))
+            found.append({**told, "file": file})
         except (PcinvError, OSError) as error:
+            if len(files) == 1:
+                raise
             failure = failure_of(error)
             if first is None:
                 first = failure
             elif not talk.as_json:
                 talk.warn(failure.code, f"{failure.where}: {failure.message}")
-    if first is not None and not found:
-        return Outcome({"files": []}, lambda _: None, gate=first)
     return Outcome({"files": found}, lambda t: _show(t, found), gate=first)
 
 
@@ -43,24 +48,4 @@ def _show(talk: Talk, files: list[dict[str, Any]]) -> None:
         if k:
             talk.result()
         talk.result(item["file"])
-        for key, value in item.items():
-            if key != "file":
-                talk.result(f"  {key.replace('_', ' '):<16} {readable(to_plain(value))}")
-
-
-def readable(value: Any) -> str:
-    """Return a short text for a plain value: numbers to six digits, lists without brackets."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {readable(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        nested = any(isinstance(item, list) for item in value)
-        return ("  to  " if nested else ", ").join(readable(item) for item in value) or "none"
-    return str(value)
+        show_fields(talk, {key: item[key] for key in item if key != "file"}, "  ")

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from pcinv_cli.info import readable
+from pcinv_cli.fields import show_fields
 from pcinv_cli.options import verb
-from pcinv_cli.output import Outcome, Talk
+from pcinv_cli.output import Outcome, Talk, to_plain
 
 
 @verb("models", "List the backbones, or describe one.", (
@@ -26,11 +26,12 @@ def command(talk: Talk, pattern: str) -> Outcome:
     if not names:
         raise unknown_name("backbone", pattern, BACKBONES, where="pcinv models")
     rows = [describe(name) for name in names]
-    show = _one if pattern in BACKBONES else _many
-    return Outcome({"models": rows}, lambda t: show(t, rows))
+    if pattern in BACKBONES:
+        return Outcome({"models": rows}, lambda t: show_fields(t, to_plain(rows[0])))
+    return Outcome({"models": rows}, lambda t: _show(t, rows))
 
 
-def _many(talk: Talk, rows: list[dict[str, Any]]) -> None:
+def _show(talk: Talk, rows: list[dict[str, Any]]) -> None:
     talk.table(("name", "symmetry", "tasks", "parameters", "weights", "paper"), [
         (row["name"], row["symmetry"], " ".join(row["tasks"]), _sizes(row["params"]),
          row["weights"] or "-", row["paper"]) for row in rows])
@@ -40,14 +41,3 @@ def _sizes(params: dict[str, int] | int) -> str:
     counts = list(params.values()) if isinstance(params, dict) else [params]
     low, high = min(counts) / 1e6, max(counts) / 1e6
     return f"{low:.1f} M" if low == high else f"{low:.1f}-{high:.1f} M"
-
-
-def _one(talk: Talk, rows: list[dict[str, Any]]) -> None:
-    for key, value in rows[0].items():
-        items = value.items() if isinstance(value, dict) else None
-        if not items:
-            talk.result(f"{key.replace('_', ' '):<14} {readable(value)}")
-            continue
-        talk.result(key.replace("_", " "))
-        for name, item in items:
-            talk.result(f"  {name:<24} {readable(item)}")

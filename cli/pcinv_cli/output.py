@@ -122,7 +122,8 @@ class Talk:
                         lineno: int, file: Any = None, line: str | None = None) -> None:
         ours = bool({"pcinv", "pcinv_data", "pcinv_cli"} & set(Path(filename).parts[-4:]))
         if ours and not issubclass(category, DeprecationWarning):
-            self.warn(str(getattr(category, "code", "warning")), str(message))
+            kind = category.__name__.removesuffix("Warning").lower()
+            self.warn("warning" if kind in ("user", "runtime", "") else kind, str(message))
         elif self.verbose and not self.as_json:
             self.say(f"{category.__name__} in {filename}:{lineno}: {message}")
 

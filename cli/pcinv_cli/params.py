@@ -123,10 +123,18 @@ def _presets() -> Iterable[str]:
     return sorted({preset for spec in BACKBONES.values() for preset in spec.presets})
 
 
+def _formats() -> Iterable[str]:
+    from pcinv.io import FORMATS
+
+    suffixes = (suffix.removeprefix(".") for row in FORMATS.values() for suffix in row.suffixes)
+    return {*FORMATS, *suffixes}
+
+
 BACKBONE = Name("backbone", _backbones)
 DATASET = Name("data set", _datasets)
 TASK = Name("task", _tasks)
 PRESET = Name("preset", _presets)
+FORMAT = Name("format", _formats)
 ROTATION = Name("rotation", lambda: ROTATIONS)
 PROTOCOL = Name("protocol", lambda: PROTOCOLS)
 DEVICE = Device()

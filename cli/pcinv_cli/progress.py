@@ -46,7 +46,7 @@ class TrainingProgress:
             return
         if tick.metrics is not None:
             self.latest = validated(tick.metrics)
-        text = f"epoch {tick.epoch + 1}/{tick.epochs}, loss {tick.loss:.3f}{self.latest}"
+        text = f"epoch {tick.epoch}/{tick.epochs}, loss {tick.loss:.3f}{self.latest}"
         left = f"{duration(tick.eta_s)} left"
         if self.bar is not None:
             self.bar.update(self.task, description=text, completed=tick.step, total=tick.total,

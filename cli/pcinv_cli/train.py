@@ -11,7 +11,7 @@ from pcinv.errors import DatasetError, UsageError
 from pcinv_cli import params
 from pcinv_cli.config import resolve, show_values, tree_of
 from pcinv_cli.evaluate import figures
-from pcinv_cli.info import readable
+from pcinv_cli.fields import show_fields
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk, to_plain
 from pcinv_cli.progress import TrainingProgress
@@ -60,7 +60,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
         run = train(config, output=output, resume=resume, force=force, callback=progress)
     if not talk.speaks:
         return Outcome({}, lambda t: None)
-    return _measured(talk, run, config.train.device)
+    return _measured(talk, run, config)
 
 
 def _resumed(resume: str, config_file: str | None, settings: tuple[str, ...],
@@ -98,13 +98,12 @@ def _plan(config: Any, sources: dict[str, str]) -> Outcome:
     def show(talk: Talk) -> None:
         show_values(talk, config, sources)
         talk.result()
-        for key, value in sizes.items():
-            talk.result(f"{key.replace('_', ' '):<16} {readable(value)}")
+        show_fields(talk, sizes)
 
     return Outcome(result, show)
 
 
-def _measured(talk: Talk, run: Any, device: str) -> Outcome:
+def _measured(talk: Talk, run: Any, config: Any) -> Outcome:
     """Measure the run on the test split, turned as the protocol says and unturned."""
     from pcinv.engine.evaluator import evaluate
 
@@ -114,7 +113,8 @@ def _measured(talk: Talk, run: Any, device: str) -> Outcome:
     try:
         for rotation in dict.fromkeys((run.rotation, "none")):
             talk.say(f"measuring on the test split, rotation {rotation}")
-            fields = to_plain(evaluate(run.path, rotation=rotation, device=device))
+            fields = to_plain(evaluate(run.path, rotation=rotation, device=config.train.device,
+                                       limit=config.data.limit))
             lines.append(f"test, rotation {rotation}: {figures(fields['metrics'])}")
             if rotation == run.rotation:
                 result |= {"metrics": fields["metrics"], "num_samples": fields["num_samples"]}

@@ -56,7 +56,7 @@ def test_convert_keeps_what_is_there(ask, cloud_file, tmp_path):
     target = tmp_path / "b.ply"
     target.write_text("mine")
     whole = ask("convert", cloud_file, target, code=2)
-    assert "--force" in whole["error"]["hint"] and target.read_text() == "mine"
+    assert "force" in whole["error"]["hint"] and target.read_text() == "mine"
     ask("convert", cloud_file, target, "--force", "--dry-run")
     assert target.read_text() == "mine"
     ask("convert", cloud_file, target, "--force")
