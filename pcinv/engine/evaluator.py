@@ -1,0 +1,111 @@
+"""Evaluation: the metrics of a trained network on a data set, under rotations of choice."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcinv.engine.clouds import Clouds, evaluation_loader
+from pcinv.engine.datasets import labels_of, load_dataset
+from pcinv.engine.launch import pick_device
+from pcinv.engine.loading import LoadedModel, check_labels, load_model
+from pcinv.engine.measure import measure
+from pcinv.geometry.transforms import parse_protocol
+from pcinv.tasks import get_task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network reached on a data set.
+
+    run : what was given.  weights : the file that was used.
+    metrics : `oa`, `macc`, `loss`; for parts `instance_miou`, `class_miou`, `oa`, `loss`.
+    per_class : accuracy, or mean IoU, of each class that is present.
+    confusion : counts, a row for each true class; None for parts.
+    normals : "data", or "estimate" where the network estimated them.
+    """
+
+    run: str
+    weights: str
+    metrics: dict[str, float]
+    per_class: dict[str, float]
+    confusion: list[list[int]] | None
+    rotation: str
+    dataset: str
+    split: str
+    num_samples: int
+    normals: str
+    seed: int
+
+
+def evaluate(
+    target: str | Path | LoadedModel,
+    *,
+    dataset: str | None = None,
+    root: str | Path | None = None,
+    split: str = "test",
+    rotation: str | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: str = "auto",
+    limit: int | None = None,
+    which: str = "best",
+    workers: int = 0,
+) -> Evaluation:
+    """Measure a run, checkpoint or weights file on a data set.
+
+    Parameters
+    ----------
+    target : run folder, checkpoint folder, weights file, or a loaded network.
+    dataset, root : data set; the one of the training where None.
+    rotation : "none", "z" or "so3"; as the training's protocol tests where None. Each cloud has a
+        rotation of its own that depends on `seed` and its index alone.
+    limit : at most so many clouds.
+    which : "best" or "last" checkpoint of a run folder.
+
+    Raises
+    ------
+    CheckpointError for damaged weights, or a data set whose classes are not those of the training.
+    DatasetError, UnknownNameError, DeviceError for what is not there.
+    """
+    place = pick_device(device)
+    loaded = target if isinstance(target, LoadedModel) else load_model(target, which=which)
+    model, meta = loaded.model.to(place), loaded.meta
+    config = meta.config
+    data = config.data
+    if dataset is None:
+        dataset, options = data.dataset, data.options
+        root = data.root if root is None else root
+    else:
+        options = data.options if dataset == data.dataset else {}
+    source = load_dataset(
+        dataset, root=None if root is None else str(root), split=split, num_points=data.num_points,
+        seed=config.seed, val_fraction=data.val_fraction, limit=limit, task=config.model.task,
+        **options,
+    )
+    labels = labels_of(source, config.model.task)
+    check_labels(meta.labels, labels, loaded.path)
+    rotation = parse_protocol(data.protocol).test if rotation is None else rotation
+    normals: str = meta.normals
+    if normals == "data" and not source.has_normals:
+        logger.warning("%s has no normals, the network was trained with some: it estimates them",
+                       dataset)
+        normals = "estimate"
+    clouds = Clouds(source, rotation=rotation, seed=seed,
+                    normals="data" if normals == "data" else "none")
+    task = get_task(config.model.task)
+    state = measure(model, evaluation_loader(clouds, batch_size, workers, place), task, meta.labels,
+                    device=place, num_categories=meta.num_categories)
+    confusion = state.get("confusion")
+    return Evaluation(
+        run=str(loaded.path if isinstance(target, LoadedModel) else target),
+        weights=str(loaded.path),
+        metrics=task.functions.compute(state),
+        per_class=task.functions.per_class(state, meta.labels),
+        confusion=None if confusion is None else confusion.tolist(),
+        rotation=rotation, dataset=dataset, split=split, num_samples=len(clouds), normals=normals,
+        seed=seed,
+    )

@@ -1,0 +1,64 @@
+"""The one place where a network is run without training it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pcinv.engine.clouds import iterate
+from pcinv.errors import NonFiniteError, PcinvError
+from pcinv.tasks import Batch, Labels, Task
+
+State = dict[str, Tensor]
+
+
+def forward(model: nn.Module, batch: Batch, num_categories: int) -> Tensor:
+    """Return the logits of a batch; a network that is told the category gets it."""
+    if num_categories:
+        logits: Tensor = model(batch.xyz, batch.normal, batch.label)
+    else:
+        logits = model(batch.xyz, batch.normal)
+    return logits
+
+
+def measure(
+    model: nn.Module,
+    loader: DataLoader[Batch | PcinvError],
+    task: Task,
+    labels: Labels,
+    *,
+    device: torch.device,
+    num_categories: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> State:
+    """Sum up a task's metrics over all batches of a loader.
+
+    stop : asked after each batch; where it says yes the sums end there.
+
+    Raises
+    ------
+    NonFiniteError where an output is not finite.
+    """
+    state: State = task.functions.new_state(labels, device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in map(lambda batch: batch.to(device), iterate(loader)):
+                logits = forward(model, batch, num_categories).float()
+                if not torch.isfinite(logits).all():
+                    bad = ~torch.isfinite(logits).flatten(1).all(1)
+                    raise NonFiniteError(
+                        f"the network's output is not finite for {int(bad.sum())} clouds",
+                        where=f"cloud {int(batch.index[bad][0])} of the data set",
+                        hint="look at this cloud; try another checkpoint")
+                losses = task.functions.loss(logits, batch, 0.0)
+                task.functions.update(state, logits, batch, losses, labels)
+                if stop():
+                    break
+    finally:
+        model.train(was_training)
+    return state

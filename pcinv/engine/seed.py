@@ -1,0 +1,62 @@
+"""Random sources: seeded, captured and restored as plain tensors.
+
+Randomness that belongs to one cloud (augmentation, order of the data) comes from generators that
+are seeded by what it is for (`generator(seed, epoch, index)`), so it depends neither on the number
+of loader workers nor on where a run was interrupted. The global sources, which dropout layers
+draw from, are captured with each checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# One stream per purpose, so that equal epochs and indices never share their numbers.
+ORDER, AUGMENT, ROTATE, THIN = range(4)
+
+
+def generator(*words: int) -> torch.Generator:
+    """Return a CPU generator whose numbers depend on the (not negative) words alone."""
+    state = np.random.SeedSequence(words).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def seed_all(seed: int, rank: int = 0) -> None:
+    """Seed python, numpy and torch, with other numbers in each process of a distributed run."""
+    words = np.random.SeedSequence((seed, rank)).generate_state(3, np.uint64)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]) % 2**32)
+    torch.manual_seed(int(words[2]))
+
+
+def capture() -> dict[str, Tensor]:
+    """Return the state of all global random sources of this process as tensors."""
+    version, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state = {
+        "python": torch.tensor([version, *words], dtype=torch.int64),
+        "python_gauss": torch.tensor([math.nan if gauss is None else gauss], dtype=torch.float64),
+        "numpy": torch.from_numpy(np.asarray([*keys, position, has_gauss], dtype=np.int64)),
+        "numpy_gauss": torch.tensor([cached], dtype=torch.float64),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore(state: dict[str, Tensor]) -> None:
+    """Put all global random sources of this process back to a captured state."""
+    version, *words = state["python"].tolist()
+    gauss = float(state["python_gauss"][0])
+    random.setstate((version, tuple(words), None if math.isnan(gauss) else gauss))
+    *keys, position, has_gauss = state["numpy"].tolist()
+    np.random.set_state(("MT19937", np.asarray(keys, dtype=np.uint32), position, has_gauss,
+                         float(state["numpy_gauss"][0])))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
