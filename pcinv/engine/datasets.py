@@ -98,9 +98,7 @@ def labels_of(dataset: Dataset, task: str) -> Labels:
     return Labels(classes, tuple(dataset.part_labels), parts)
 
 
-def pick_normals(
-    config: Config, dataset: Dataset, needs_normals: bool
-) -> Literal["data", "estimate", "none"]:
+def pick_normals(config: Config, dataset: Dataset) -> Literal["data", "estimate", "none"]:
     """Return where a network's normals come from: "data", "estimate" or "none".
 
     Raises
@@ -109,8 +107,6 @@ def pick_normals(
     """
     wanted = config.data.normals
     if wanted == "auto":
-        if not needs_normals:
-            return "none"
         return "data" if dataset.has_normals else "estimate"
     if wanted == "data" and not dataset.has_normals:
         raise ConfigError(f"data set '{config.data.dataset}' has no normals", where="data.normals",

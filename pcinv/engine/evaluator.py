@@ -89,13 +89,12 @@ def evaluate(
     labels = labels_of(source, config.model.task)
     check_labels(meta.labels, labels, loaded.path)
     rotation = parse_protocol(data.protocol).test if rotation is None else rotation
-    normals: str = meta.normals
-    if normals == "data" and not source.has_normals:
+    is_given = meta.normals == "data" and source.has_normals
+    if meta.normals == "data" and not is_given:
         logger.warning("%s has no normals, the network was trained with some: it estimates them",
                        dataset)
-        normals = "estimate"
-    clouds = Clouds(source, rotation=rotation, seed=seed,
-                    normals="data" if normals == "data" else "none")
+    # normals are never estimated ahead: the network sees turned points, as it would in use
+    clouds = Clouds(source, rotation=rotation, seed=seed, normals="data" if is_given else "none")
     task = get_task(config.model.task)
     state = measure(model, evaluation_loader(clouds, batch_size, workers, place), task, meta.labels,
                     device=place, num_categories=meta.num_categories)
@@ -106,6 +105,6 @@ def evaluate(
         metrics=task.functions.compute(state),
         per_class=task.functions.per_class(state, meta.labels),
         confusion=None if confusion is None else confusion.tolist(),
-        rotation=rotation, dataset=dataset, split=split, num_samples=len(clouds), normals=normals,
-        seed=seed,
+        rotation=rotation, dataset=dataset, split=split, num_samples=len(clouds),
+        normals="data" if is_given else "estimate", seed=seed,
     )

@@ -132,7 +132,7 @@ def _train(
     # network
     seed_all(config.seed)  # every process starts from the same weights
     network = build_model(config, labels, num_categories).to(device)
-    normals = pick_normals(config, train_data, bool(network.needs_normals))
+    normals = pick_normals(config, train_data)
     optimizer = make_optimizer(config.optim, network.parameters())
     seed_all(config.seed, rank)
 
