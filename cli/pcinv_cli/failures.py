@@ -69,7 +69,7 @@ def _system(error: OSError) -> Failure:
     where = str(error.filename) if error.filename is not None else None
     said = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Failure(7, "limit", f"{said}: nothing was kept half-written", where,
+        return Failure(7, "limit", said, where or "standard output",
                        "free some space, or choose another place with -o")
     if error.errno == errno.ENOMEM:
         return Failure(7, "limit", said, where, "close other programs, or use a smaller batch")

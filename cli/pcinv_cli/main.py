@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -75,11 +76,20 @@ class Console(VerbGroup):
         except BrokenPipeError:  # the reader has seen enough
             _discard_stdout()
             return 0
+        except OSError as error:  # stdout itself cannot be written: a full disk behind a `>`
+            _discard_stdout()
+            talk.as_json = False
+            failure = failure_of(error)
+            talk.fail(failure, error)
+            return failure.exit_code
 
 
 def _discard_stdout() -> None:
-    """Let the flush at the interpreter's end go nowhere."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    """Let what is still buffered go nowhere when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 cli = Console(
@@ -102,7 +112,7 @@ def main() -> int:
     code = cli.main(standalone_mode=False)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # told already, when it was first written to
         _discard_stdout()
     return code
 

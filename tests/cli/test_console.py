@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sys
 
 import click
@@ -162,7 +163,7 @@ RAISED = [
 
 @pytest.mark.parametrize(("error", "code"), RAISED, ids=lambda v: type(v).__name__)
 def test_every_exception_has_an_exit_code_of_the_table(run, monkeypatch, tmp_path, error, code):
-    def fail(_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -175,7 +176,7 @@ def test_every_exception_has_an_exit_code_of_the_table(run, monkeypatch, tmp_pat
 
 
 def test_an_internal_error_leaves_a_report(run, monkeypatch, tmp_path):
-    def fail(_):
+    def fail(*_, **__):
         raise ValueError("a defect")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -200,7 +201,7 @@ def test_warnings_are_collected(run, ask, monkeypatch):
     import logging
     import warnings
 
-    def warn(_):
+    def warn(*_, **__):
         for _ in range(2):
             warnings.warn_explicit("points lost", UserWarning, "pcinv/io/ply.py", 3, registry={})
         logging.getLogger("pcinv.io").warning("odd suffix")
@@ -220,7 +221,7 @@ def test_warnings_are_collected(run, ask, monkeypatch):
 
 def test_results_alone_are_on_stdout_even_when_libraries_print_from_c(process):
     code = ("import os, sys\nimport pcinv.io\n"
-            "def describe(file):\n    os.write(1, b'printed from C\\n')\n"
+            "def describe(file, **_):\n    os.write(1, b'printed from C\\n')\n"
             "    print('printed from Python')\n    return {'num_points': 1}\n"
             "pcinv.io.describe = describe\nsys.argv = ['pcinv', 'info', 'x', '--json']\n"
             "from pcinv_cli.main import main\nsys.exit(main())")
@@ -238,6 +239,17 @@ def test_a_reader_that_stops_early_gets_no_complaint(process, cloud_file):
             "sys.exit(done.stderr.decode() or done.returncode)")
     done = process("-c", code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this platform")
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_a_full_disk_behind_stdout_is_told(process, extra):
+    code = ("import subprocess, sys;"
+            "done = subprocess.run([sys.executable, '-m', 'pcinv_cli', 'help', *sys.argv[1:]],"
+            " stdout=open('/dev/full', 'w'), stderr=subprocess.PIPE, text=True);"
+            "print(done.returncode, done.stderr)")
+    told = process("-c", code, *extra).stdout
+    assert told.startswith("7 error: No space left on device") and "Exception ignored" not in told
 
 
 def test_only_the_first_process_of_torchrun_speaks(run, cloud_file):
