@@ -30,7 +30,7 @@ def random_rotation(
     rotations in either dtype.
     """
     source = generator.device if generator is not None else torch.device("cpu")
-    q = torch.randn(*batch, 4, generator=generator, dtype=torch.float64, device=source)
+    q = torch.randn((*batch, 4), generator=generator, dtype=torch.float64, device=source)
     return quaternion_to_matrix(q).to(device=device, dtype=dtype)
 
 
@@ -42,7 +42,7 @@ def random_rotation_z(
 ) -> Float[Tensor, "*shape 3 3"]:
     """Draw rotations about the z axis, the angle uniform over the circle."""
     source = generator.device if generator is not None else torch.device("cpu")
-    turn = torch.rand(*batch, generator=generator, dtype=torch.float64, device=source)
+    turn = torch.rand(batch, generator=generator, dtype=torch.float64, device=source)
     return _about(2, 2 * math.pi * turn).to(device=device, dtype=dtype)
 
 
