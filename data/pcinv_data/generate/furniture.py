@@ -197,11 +197,11 @@ def bed(rng: Rng) -> list[Piece]:
             pieces.append(box((0.1, 0.1, leg + OVERLAP), (x, y * width, leg / 2), 2))
     thick, head = rng.uniform(0.06, 0.15), top + rng.uniform(0.25, 0.7)
     pieces.append(box((thick, width * rng.uniform(1.0, 1.1), head),
-                      (-length / 2 - thick / 2 + 0.02, 0, head / 2), 1,
+                      (-length / 2 - thick / 2 + 0.03, 0, head / 2), 1,
                       top=(1.0, rng.uniform(0.75, 1.0))))
     if rng.random() < 0.5:
         foot = top + rng.uniform(0.0, 0.2)
-        pieces.append(box((thick, width, foot), (length / 2 + thick / 2 - 0.02, 0, foot / 2), 1))
+        pieces.append(box((thick, width, foot), (length / 2 + thick / 2 - 0.03, 0, foot / 2), 1))
     count = 2 if width > 1.3 else 1
     for k in range(count):
         y = (k - (count - 1) / 2) * width / 2
