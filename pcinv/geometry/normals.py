@@ -34,7 +34,7 @@ class Normals:
     ambiguous : (B, N) True where the axis or its sign is arbitrary, so that a rotated cloud may
         get another one.
     gap : (B, N) float64, (second - smallest) / largest eigenvalue of the neighbourhood: 0 for a
-        line or a ball, where the axis comes from the centroid.
+        line or a ball, where the axis is the direction from the centroid, across the line if any.
     """
 
     normal: Float[Tensor, "b n 3"]
@@ -106,10 +106,12 @@ def _estimate(
 
     first, second, third = values.clamp_min(0).unbind(-1)
     axis, along = vectors[..., 0], vectors[..., 2]
-    is_axis = _are_apart(first, second, rounding)
-    is_line = ~is_axis & _are_apart(second, third, rounding)
+    solver = _ROUNDING * torch.finfo(values.dtype).eps * third
+    is_axis = second - first > _effect(second, rounding) + solver
+    is_line = ~is_axis & (third - second > _effect(third, rounding) + solver)
     across = away - torch.where(is_line, (away * along).sum(-1), 0.0).unsqueeze(-1) * along
     slack = _TINY * radius + rounding
+    across = torch.where((across.norm(dim=-1) > slack).unsqueeze(-1), across, away)
     is_radial = ~is_axis & (across.norm(dim=-1) > slack)
     axis = torch.where(is_radial.unsqueeze(-1), safe_normalize(across), axis)
     ambiguous = ~is_axis & ~is_radial
@@ -128,12 +130,12 @@ def _estimate(
     return axis, ambiguous, gap
 
 
-def _are_apart(low: Tensor, high: Tensor, rounding: Tensor) -> Tensor:
-    """Return where the gap of two eigenvalues is more than what rounding of the points could make.
+def _effect(value: Tensor, rounding: Tensor) -> Tensor:
+    """Return the gap below this eigenvalue that rounding of the points could make.
 
-    Moving each point by e tilts the eigenvectors by about e sqrt(high) / (high - low).
+    Moving each point by e tilts the eigenvectors by about e sqrt(value) / gap.
     """
-    return high - low > _CONDITION * rounding * (high.sqrt() + rounding)
+    return _CONDITION * rounding * (value.sqrt() + rounding)
 
 
 def mesh_normals(vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> MeshNormals:

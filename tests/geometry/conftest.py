@@ -1,4 +1,4 @@
-"""The tolerances of the geometry tests, in one table, and the sets on which gradients usually fail."""
+"""The tolerances of the geometry tests, in one table, and sets on which gradients usually fail."""
 
 import pytest
 import torch
@@ -40,6 +40,11 @@ DEGENERATE = {
     "zeros": torch.zeros(6, 3),
     "one": torch.tensor([[1.0, 2.0, 3.0]]),
 }
+
+
+@pytest.fixture
+def degenerate_sets():
+    return DEGENERATE
 
 
 @pytest.fixture(params=DEGENERATE)

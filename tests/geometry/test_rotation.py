@@ -13,7 +13,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from pcinv.errors import UnknownNameError
 from pcinv.geometry import rotation as r
 
-ANGLES = [0.0, 1e-12, 1e-8, 1e-4, 9e-3, 0.5, math.pi / 2, 3.0, math.pi - 1e-4, math.pi - 1e-8, math.pi]
+ANGLES = [0.0, 1e-12, 1e-8, 1e-4, 9e-3, 0.5, math.pi / 2, 3.0,
+          math.pi - 1e-4, math.pi - 1e-8, math.pi]
 
 
 def by_axis_angle(angles, dtype, seed=0):
@@ -27,7 +28,7 @@ def by_axis_angle(angles, dtype, seed=0):
 
 
 def haar_statistics(rotation):
-    """Return |mean trace| and the largest distance of the angle's distribution from (t - sin t) / pi."""
+    """Return |mean trace| and the distance of the angles' distribution from (t - sin t) / pi."""
     trace = rotation.diagonal(dim1=-2, dim2=-1).sum(-1)
     angle = r.geodesic_angle(rotation, torch.eye(3, dtype=rotation.dtype)).sort().values
     expected = (angle - angle.sin()) / math.pi
@@ -151,14 +152,15 @@ class TestAxisAngle:
         for gap in (1e-3, 1e-5, 1e-7):
             matrices, axes = by_axis_angle([math.pi - gap], dtype)
             vectors = r.matrix_to_axis_angle(matrices)[0]
-            assert torch.linalg.cross(vectors / vectors.norm(dim=-1, keepdim=True), axes).abs().max() < tol
+            assert torch.linalg.cross(vectors, axes).abs().max() < 4 * tol
 
     def test_series_and_closed_form_agree_where_they_meet(self):
         for at in (0.01, 2e-3):
-            below, above = (torch.tensor([at * f, 0, 0], dtype=torch.float64) for f in (1 - 1e-9, 1 + 1e-9))
-            q = r.axis_angle_to_quaternion(torch.stack([below, above]))
+            around = [[at * (1 - 1e-9), 0, 0], [at * (1 + 1e-9), 0, 0]]
+            vectors = torch.tensor(around, dtype=torch.float64)
+            q = r.axis_angle_to_quaternion(vectors)
             assert (q[1] - q[0])[1] == pytest.approx(at * 1e-9, rel=1e-5)
-            assert (r.quaternion_to_axis_angle(q) - torch.stack([below, above])).abs().max() < 1e-17
+            assert (r.quaternion_to_axis_angle(q) - vectors).abs().max() < 1e-17
 
 
 class TestEuler:
@@ -185,8 +187,9 @@ class TestEuler:
 
     def test_convention_is_intrinsic_and_named(self):
         angles = torch.tensor([math.pi / 2, 0.0, 0.0])
-        assert torch.allclose(r.euler_to_matrix(angles, "ZYX")[:, 0], torch.tensor([0.0, 1, 0]), atol=1e-6)
-        assert torch.allclose(r.euler_to_matrix(angles, "XYZ")[:, 1], torch.tensor([0.0, 0, 1]), atol=1e-6)
+        about_z, about_x = (r.euler_to_matrix(angles, name) for name in ("ZYX", "XYZ"))
+        assert torch.allclose(about_z[:, 0], torch.tensor([0.0, 1, 0]), atol=1e-6)
+        assert torch.allclose(about_x[:, 1], torch.tensor([0.0, 0, 1]), atol=1e-6)
         with pytest.raises(UnknownNameError, match="ZYZZ"):
             r.euler_to_matrix(angles, "ZYZZ")
         with pytest.raises(UnknownNameError, match="zyx"):
@@ -207,7 +210,7 @@ def test_all_representations_return_hostile_rotations(matrix):
 
 def test_is_rotation():
     matrix = r.random_rotation(dtype=torch.float64)
-    stack = torch.stack([matrix, -matrix, 1.001 * matrix, torch.zeros(3, 3).double(), matrix * torch.nan])
+    stack = torch.stack([f * matrix for f in (1, -1, 1.001, 0, torch.nan)])
     assert r.is_rotation(stack).tolist() == [True, False, False, False, False]
 
 
@@ -239,7 +242,8 @@ def test_derivatives_of_encoders(generator):
 @pytest.mark.parametrize("angle", [0.0, 1e-10, 1e-3, 1e-2])
 def test_derivatives_at_small_angles(angle):
     vector = torch.tensor([[angle, 0, 0]], dtype=torch.float64, requires_grad=True)
-    assert gradcheck(r.axis_angle_to_matrix, vector) and gradgradcheck(r.axis_angle_to_matrix, vector)
+    assert gradcheck(r.axis_angle_to_matrix, vector)
+    assert gradgradcheck(r.axis_angle_to_matrix, vector)
     there_and_back = torch.autograd.functional.jacobian(
         lambda v: r.matrix_to_axis_angle(r.axis_angle_to_matrix(v)), vector[0].detach())
     assert (there_and_back - torch.eye(3).double()).abs().max() < 1e-9
