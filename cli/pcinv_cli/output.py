@@ -88,10 +88,14 @@ class Talk:
         """Print a table: drawn on a terminal, aligned columns elsewhere."""
         cells = [["" if value is None else str(value) for value in row] for row in rows]
         if sys.stdout.isatty():
+            from rich import box
             from rich.console import Console
             from rich.table import Table
 
-            table = Table(*headers)
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False,
+                          header_style="" if os.environ.get("NO_COLOR") else "bold")
+            for header in headers:
+                table.add_column(header, overflow="fold")
             for row in cells:
                 table.add_row(*[cell.replace("[", r"\[") for cell in row])
             Console(file=sys.stdout).print(table)

@@ -1,5 +1,6 @@
-"""The console from training to a prediction on a file, as a user runs it: real processes."""
+"""The console from training to a prediction on a file, as a user runs it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from pcinv_cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--set", "data.limit=32", "--set", "data.num_points=128", "--set", "train.batch_size=8",
@@ -28,12 +32,11 @@ def start(folder, *args):
 
 
 def ask(folder, *args, code=0):
-    """Run `pcinv ARGS --json` and return its one object."""
-    process = start(folder, *args, "--json")
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == code, err + out
-    assert "Traceback" not in err
-    return json.loads(out)
+    """Run `pcinv ARGS --json` in this process, in a folder; return its one object."""
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(cli, [*map(str, args), "--json"])
+    assert done.exit_code == code, done.stderr + done.stdout
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,8 @@ def test_training_says_what_it_trains_on_and_gives_a_run(trained):
 
 def test_evaluation_agrees_with_training_and_under_rotation(trained):
     folder, whole, _ = trained
-    plain = ask(folder, "eval", "run", "--rotation", "none")["result"]
-    turned = ask(folder, "eval", "run", "--rotate", "SO3")["result"]
+    plain = ask(folder, "eval", "run", "--rotation", "none", "--limit", 32)["result"]
+    turned = ask(folder, "eval", "run", "--rotate", "SO3", "--limit", 32)["result"]
     assert (plain["rotation"], turned["rotation"]) == ("none", "so3")
     assert plain["num_samples"] == turned["num_samples"] == whole["result"]["num_samples"]
     assert turned["metrics"]["oa"] == whole["result"]["metrics"]["oa"]
@@ -87,8 +90,29 @@ def test_prediction_of_own_files(trained):
         assert item["label"] and 0 < item["confidence"] <= 1 and len(item["top"]) == 3
     damaged = folder / "damaged.ply"
     damaged.write_bytes(b"ply\n")
-    whole = ask(folder, "predict", "run", files[0], damaged, code=3)
-    assert "damaged.ply" in json.dumps(whole["error"])
+    whole = ask(folder, "predict", "run", damaged, files[0], "-o", "told", code=3)
+    assert "damaged.ply" in whole["error"]["where"]
+    assert [item["label"] for item in whole["result"]["files"]] == [result[0]["label"]]
+    lines = (folder / "told" / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "file,label,confidence" and len(lines) == 2
+    ask(folder, "predict", "run", files[0], "-o", "told", code=2)
+
+
+def test_parts_of_own_files(trained, tmp_path):
+    folder, _, _ = trained
+    ask(folder, "train", *TINY, "--task", "part_segmentation", "--epochs", 1, "-o", "parts")
+    ask(folder, "data", "make", "shapes", "-o", "made", "--per-class", 1, "--force")
+    file = min((folder / "made").rglob("*.ply"))
+    whole = ask(folder, "predict", "parts", file, code=2)
+    assert file.parent.parent.name in whole["error"]["hint"]
+    category = file.parent.parent.name
+    item, = ask(folder, "predict", "parts", file, "--category", category, "-o",
+                tmp_path / "told")["result"]["files"]
+    assert sum(item["parts"].values()) == item["num_points"]
+    before = ask(folder, "info", file)["result"]["files"][0]
+    after = ask(folder, "info", item["labels_file"])["result"]["files"][0]
+    assert set(after["attributes"]) == {*before["attributes"], "part"}
+    assert after["num_points"] == before["num_points"] and after["bounds"] == before["bounds"]
 
 
 def test_errors_of_runs(trained, tmp_path):
