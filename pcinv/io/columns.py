@@ -171,7 +171,7 @@ def to_columns(data: PointCloud | Mesh) -> tuple[dict[str, Array], list[str]]:
 
 
 def narrowed(values: Array, kinds: Sequence[str]) -> Array | None:
-    """Return `values` in their own type if it is among `kinds`, else in the first that keeps all."""
+    """Return `values` in their own type if `kinds` has it, else in the first that keeps all."""
     if values.dtype.newbyteorder("=").str[1:] in kinds:
         return values
     for kind in kinds:

@@ -79,7 +79,7 @@ def _raw(source: Source, columns: int) -> Raw:
 
 
 def _plausible(rows: Array) -> bool:
-    """Tell whether nearly all rows have coordinates in reach, intensity from 0 on, a ring number."""
+    """Tell whether nearly all rows have coordinates in reach, no negative intensity, a ring."""
     good = np.isfinite(rows[:, :3]).all(1) & (np.abs(rows[:, :3]) < _FARTHEST).all(1)
     share = float((good & (rows[:, 3] >= 0)).mean())
     return share >= _SHARE and (rows.shape[1] == 4 or _is_ring(rows[:, 4]))

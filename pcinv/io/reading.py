@@ -11,6 +11,7 @@ import numpy as np
 from pcinv.errors import LimitError
 from pcinv.io.assemble import assemble
 from pcinv.io.formats import choose_format
+from pcinv.io.places import distinct_places
 from pcinv.io.source import open_source
 from pcinv.io.surface import sample_surface
 from pcinv.types import Mesh, PointCloud
@@ -24,11 +25,11 @@ def read(path: Path_, *, format: str | None = None) -> PointCloud | Mesh:
     """Read a file: a Mesh if it has faces, else a PointCloud.
 
     The format is `format`, else what the content says, else what the suffix says. Points whose
-    coordinates are not finite are dropped. What is not taken as it stands is told by `FormatWarning`s.
+    coordinates are not finite are dropped. A `FormatWarning` tells what is not taken as it stands.
 
     Raises
     ------
-    FileFormatError : the file is missing, damaged, empty or of an unknown format; names line or byte.
+    FileFormatError : the file is missing, damaged, empty or of an unknown format.
     LimitError : it is larger than `pcinv.limits` allow, or than the memory.
     DependencyError : the format needs a package that is not installed.
     """
@@ -69,14 +70,14 @@ def read_cloud(
 def describe(path: Path_, *, format: str | None = None) -> dict[str, Any]:
     """Return what is in a file, as plain values.
 
-    file, format, kind, num_points, attributes {name: {dtype, shape}}, bounds [[min], [max]] and extent
-    in the file's units, origin, spacing (median distance to the nearest neighbour, duplicates apart),
-    duplicates, non_finite {name: rows}, and for a mesh num_vertices and num_faces.
+    file, format, kind, num_points, attributes {name: {dtype, shape}}, bounds [[min], [max]] and
+    extent in the file's units, origin, spacing (median distance to the nearest neighbour,
+    duplicates apart), duplicates, non_finite {name: rows}; for a mesh num_vertices and num_faces.
     """
     data, name, dropped = _load(path, format)
     absolute = data.vertices if isinstance(data, Mesh) else data.absolute()
     low, high = absolute.min(0), absolute.max(0)
-    places = _distinct(absolute)
+    places = absolute[np.sort(distinct_places(absolute)[0])]
     result: dict[str, Any] = {
         "file": str(Path(path)),
         "format": name,
@@ -113,10 +114,3 @@ def _spacing(xyz: np.ndarray) -> float | None:
     distance, _ = cKDTree(xyz, balanced_tree=False, compact_nodes=False).query(picked, k=2)
     median = float(np.median(distance[:, 1]))
     return median if np.isfinite(median) else None
-
-
-def _distinct(xyz: np.ndarray) -> np.ndarray:
-    """Return the places where there are points, each once."""
-    order = np.lexsort(xyz.T)
-    new = np.append(True, (np.diff(xyz[order], axis=0) != 0).any(1))
-    return np.asarray(xyz[np.sort(order[new])])

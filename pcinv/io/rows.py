@@ -129,19 +129,35 @@ def _scan_block(source: Source, block: bytes, first_line: int, delimiter: bytes)
     tokens = np.flatnonzero(is_start)
     counts = np.diff(np.searchsorted(tokens, ends), prepend=0)
     if delimiter:
-        marks = np.diff(np.searchsorted(np.flatnonzero(codes == ord(delimiter)), ends), prepend=0)
-        # one mark between two numbers, and perhaps one behind the last
-        wrong = np.flatnonzero((counts > 0) & (marks != counts - 1) & (marks != counts))
-        if len(wrong):
-            raise source.error(
-                f"{counts[wrong[0]]} numbers and {marks[wrong[0]]} separators"
-                f" '{delimiter.decode()}' do not go together",
-                line=first_line + int(wrong[0]),
-                hint="fill in or remove the empty field",
-            )
+        _check_marks(
+            source, np.flatnonzero(codes == ord(delimiter)), tokens, ends, counts, first_line
+        )
     plain = block.replace(delimiter, b" ") if delimiter else block
     kept = np.flatnonzero(counts)
     return Rows(_parse(source, plain, len(tokens), first_line), counts[kept], first_line + kept)
+
+
+def _check_marks(
+    source: Source,
+    marks: NDArray[np.int64],
+    tokens: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    first_line: int,
+) -> None:
+    """Raise unless a separator stands between two numbers; one may follow the last."""
+    upto = np.searchsorted(marks, ends)
+    found = np.diff(upto, prepend=0)
+    last_mark = np.append(marks, -1)[upto - 1]
+    last_token = np.append(tokens, -1)[np.cumsum(counts) - 1]
+    good = (found == counts - 1) | ((found == counts) & (last_mark > last_token))
+    wrong = np.flatnonzero((counts > 0) & ~good)
+    if len(wrong):
+        raise source.error(
+            f"{counts[wrong[0]]} numbers and {found[wrong[0]]} separators do not go together",
+            line=first_line + int(wrong[0]),
+            hint="fill in or remove the empty field",
+        )
 
 
 def _parse(source: Source, plain: bytes, expected: int, first_line: int) -> NDArray[np.float64]:
@@ -154,7 +170,7 @@ def _parse(source: Source, plain: bytes, expected: int, first_line: int) -> NDAr
             values = np.fromstring(plain, dtype=np.float64, sep=" ")
     except (ValueError, DeprecationWarning):
         values = np.zeros(0)
-    if len(values) == expected:
+    if len(values) == expected and b"(" not in plain:  # nan(...) is a number to C
         return values
     for number, line in enumerate(plain.split(b"\n"), first_line):
         for token in line.split():

@@ -10,6 +10,7 @@ import numpy as np
 
 from pcinv.io.columns import coordinates
 from pcinv.io.format import Array, Format, Raw
+from pcinv.io.places import distinct_places
 from pcinv.io.rows import scan_rows
 from pcinv.io.source import Source
 from pcinv.types import Mesh, PointCloud
@@ -33,10 +34,9 @@ def read_stl(source: Source) -> Raw:
     )
     if not len(corners):
         raise source.error("the file holds no triangles")
-    vertices, index = np.unique(
-        corners.reshape(-1, 3) + 0.0, axis=0, return_inverse=True
-    )  # + 0.0: no -0.0
-    return Raw(vertices, faces=index.reshape(-1, 3).astype(np.int64))
+    corners = corners.reshape(-1, 3)
+    first, vertex = distinct_places(corners)
+    return Raw(corners[first], faces=vertex.reshape(-1, 3))
 
 
 def _count(source: Source) -> int:

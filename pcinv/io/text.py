@@ -6,14 +6,13 @@ import re
 from typing import BinaryIO
 
 from pcinv import limits
-from pcinv.io.columns import from_table, to_columns
+from pcinv.io.columns import from_table, narrowed, to_columns
 from pcinv.io.format import Array, Format, Raw
 from pcinv.io.rows import NUMBER, Rows, scan_rows
 from pcinv.io.source import Source
 from pcinv.types import Mesh, PointCloud
 
 _BLOCK_ROWS = 50_000
-_SPLIT = re.compile(r"[\s,;]+")
 
 
 def read_text(source: Source) -> Raw:
@@ -68,10 +67,7 @@ def _find_names(text: bytes) -> tuple[list[str] | None, int, int]:
         stop = stop if stop >= 0 else min(len(text), at + limits.MAX_LINE_BYTES)
         line = text[at:stop]
         row = _row_of(line)
-        words = [
-            w.strip("\"'")
-            for w in _SPLIT.split((row or line.lstrip(b"#/ \t")).decode("utf-8", "replace").strip())
-        ]
+        words = _words(row or line.lstrip(b"#/ \t"))
         if not row:
             if {"x", "y", "z"} <= {w.lower() for w in words}:
                 names = words
@@ -81,6 +77,13 @@ def _find_names(text: bytes) -> tuple[list[str] | None, int, int]:
             return words, stop + 1, number + 1
         at, number = stop + 1, number + 1
     return names, 0, 1
+
+
+def _words(line: bytes) -> list[str]:
+    """Split a line at its separators; names may hold blanks where these are commas."""
+    text = line.decode("utf-8", "replace").strip()
+    mark = next((m for m in ";," if m in text), None)
+    return [word.strip(" \t\r\"'") for word in text.split(mark)]
 
 
 def _without_count(source: Source, rows: Rows) -> Rows:
@@ -117,9 +120,12 @@ def _write(stream: BinaryIO, data: PointCloud | Mesh, separator: str, mark: str)
     columns, dropped = to_columns(data)
     flat: dict[str, Array] = {}
     for name, values in columns.items():
-        parts = [values] if values.ndim == 1 else list(values.T)
-        for k, part in enumerate(parts):
-            flat[name if values.ndim == 1 else f"{name}_{k}"] = part
+        if narrowed(values, ("f8",)) is None:  # numbers of text come back as float64
+            dropped.append(name)
+        elif values.ndim == 1:
+            flat[name] = values
+        else:
+            flat |= {f"{name}_{k}": part for k, part in enumerate(values.T)}
     if len(flat) > 3 or not mark:
         stream.write((mark + separator.join(flat) + "\n").encode("ascii"))
     write_rows(stream, list(flat.values()), separator)
