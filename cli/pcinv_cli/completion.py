@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pcinv.errors import unknown_name
 from pcinv_cli import params
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk
@@ -25,7 +26,7 @@ def command(talk: Talk, shell: str) -> Outcome:
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise params.unknown_name("shell", shell, SHELLS)
+        raise unknown_name("shell", shell, SHELLS)
     script = kind(cli, {}, "pcinv", "_PCINV_COMPLETE")
     text = script.source_template % script.source_vars()
     return Outcome({"shell": shell, "script": text}, lambda t: t.result(text))

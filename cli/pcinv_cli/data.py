@@ -87,15 +87,16 @@ def verify(talk: Talk, dataset: str, root: str | None) -> Outcome:
 ), output={"required": True, "metavar": "DIR", "help": "Folder that is made."},
     seed={"default": 0}, force={})
 @click.argument("dataset", metavar="NAME", type=params.DATASET)
-@click.option("--per-class", type=click.IntRange(1), metavar="N",
-              help="Clouds of each class and split.  [default: the set's own]")
-def make(talk: Talk, dataset: str, output: str, per_class: int | None, seed: int,
+@click.option("--per-class", type=click.IntRange(1), default=40, metavar="N",
+              help="Training clouds of each class; half as many are made for testing.")
+@click.option("--points", type=click.IntRange(1), default=1024, metavar="N",
+              help="Points of each cloud.")
+def make(talk: Talk, dataset: str, output: str, per_class: int, points: int, seed: int,
          force: bool) -> Outcome:
     """Generate the set and write it."""
     from pcinv_data import make_dataset
 
-    sizes = {} if per_class is None else {"per_class": per_class}
-    made = to_plain(make_dataset(dataset, output, seed=seed, force=force, **sizes))
-    result = {"dataset": dataset, "output": output, "seed": seed,
-              **(made if isinstance(made, dict) else {"made": made})}
+    made = make_dataset(dataset, output, per_class=per_class, num_points=points, seed=seed,
+                        force=force)
+    result: dict[str, Any] = {"dataset": dataset, "seed": seed, **to_plain(made)}
     return Outcome(result, lambda t: show_fields(t, result))

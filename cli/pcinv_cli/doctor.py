@@ -85,7 +85,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "missing", "pcinv runs from its source, not installed",
                       "pip install .")
         return
-    environment = dict(default_environment())
+    environment = {key: str(value) for key, value in default_environment().items()}
     for requirement in map(Requirement, lines):
         extra = _extra_of(requirement)
         if extra in ("dev", "all") or not _applies(requirement, environment, extra):

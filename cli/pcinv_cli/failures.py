@@ -76,7 +76,7 @@ def _system(error: OSError) -> Failure:
     hints = {errno.ENOENT: "check the spelling of the path", errno.EISDIR: "name a file",
              errno.EEXIST: "add --force to overwrite", errno.EACCES: "check its permissions",
              errno.ENOTDIR: "name a folder"}
-    return Failure(3, "file", said, where, hints.get(error.errno, "check the path"))
+    return Failure(3, "file", said, where, hints.get(error.errno or 0, "check the path"))
 
 
 def _is_torch_memory(error: BaseException) -> bool:
