@@ -33,15 +33,20 @@ def command(talk: Talk, target: str, dtype: str, rotations: int, device: str | N
                                                   seed=seed, device=device or "auto"))
     gate = None
     if not report["passed"]:
-        gate = Failure(1, "not-invariant", f"the worst error {report['max_error']:.3g} is above "
-                       f"the tolerance {report['tolerance']:.3g}", target,
+        gate = Failure(1, "not-invariant", f"the worst error, {_size(report['max_error'])}, is above "
+                       f"the tolerance, {report['tolerance']:.0e}", target,
                        "pcinv models names the symmetry that the backbone promises")
     return Outcome(report, lambda t: _show(t, report), gate)
 
 
 def _show(talk: Talk, report: dict[str, Any]) -> None:
     talk.table(("change of the cloud", "worst relative error"),
-               [(name, f"{error:.2e}") for name, error in report["errors"].items()])
+               [(name, _size(error)) for name, error in report["errors"].items()])
     verdict = "passed" if report["passed"] else "not passed"
     talk.result(f"{report['backbone']}, {report['dtype']}: {verdict}, worst "
-                f"{report['max_error']:.2e}, tolerance {report['tolerance']:.0e}")
+                f"{_size(report['max_error'])}, tolerance {report['tolerance']:.0e}")
+
+
+def _size(error: float | None) -> str:
+    """Return an error as text; JSON knows no infinity, so it has become None."""
+    return "not finite" if error is None else f"{error:.2e}"

@@ -16,7 +16,7 @@ _OPTIONAL: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "output": (("-o", "--output"), {"type": click.Path(), "metavar": "PATH",
                                     "help": "Where the result is written."}),
     "device": (("--device",), {"type": params.DEVICE, "metavar": "auto|cpu|cuda|cuda:N",
-                               "help": "Where to compute."}),
+                               "help": "Where to compute.  [default: auto]"}),
     "seed": (("--seed",), {"type": click.IntRange(0), "metavar": "N",
                            "help": "Seed of all random numbers."}),
     "config": (("--config", "config_file"), {"type": click.Path(), "metavar": "FILE",

@@ -27,7 +27,8 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
      "on your copy of a data set"),
     ("pcinv train --resume RUN", "go on where an interrupted run stopped"),
 ), output={"metavar": "RUN", "help": "Run folder.  [default: a new one below runs]"}, device={},
-    seed={}, config={}, set={}, dry_run={}, force={})
+    seed={"help": "Seed of all random numbers.  [default: 0]"}, config={}, set={}, dry_run={},
+    force={})
 @click.option("--backbone", type=params.BACKBONE, metavar="NAME",
               help="Backbone, see pcinv models.  [default: risurconv]")
 @click.option("--task", type=params.TASK, metavar="NAME",
@@ -39,7 +40,8 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
 @click.option("--root", type=click.Path(), metavar="DIR", help="Folder of your copy of it.")
 @click.option("--protocol", type=params.PROTOCOL, metavar="z/z|z/so3|so3/so3",
               help="Rotations in training / in testing.  [default: z/so3]")
-@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data.")
+@click.option("--epochs", type=click.IntRange(1), metavar="N",
+              help="Passes over the data.  [default: 30]")
 @click.option("--resume", type=params.RUN, metavar="RUN",
               help="Go on with this run; everything is taken from its folder.")
 def command(talk: Talk, output: str | None, resume: str | None, config_file: str | None,

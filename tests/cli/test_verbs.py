@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from click.shell_completion import ShellComplete
 
+from pcinv.engine.config import Config, flatten, to_tree
 from pcinv.models.registry import BACKBONES
 from pcinv_cli.completion import SHELLS
 from pcinv_cli.main import cli
+from pcinv_cli.train import _FLAGS
 
 
 def test_info_describes_each_file(ask, run, cloud_file, mesh_file):
@@ -151,10 +153,41 @@ def test_config_schema(ask, run):
     assert json.loads(run("config", "schema").out) == ask("config", "schema")["result"]["schema"]
 
 
+def test_the_help_of_train_tells_the_defaults_of_the_configuration(run):
+    told = " ".join(run("train", "--help").out.split())
+    defaults = flatten(to_tree(Config()))
+    for option, key in _FLAGS.items():
+        if defaults[key] is not None:
+            text = told.split(f"--{option} ")[-1].split(" --")[0]
+            assert f"[default: {defaults[key]}]" in text, option
+
+
 @pytest.mark.parametrize("args", [["--set", "optim.lrr=1"], ["--set", "lr=1"]])
 def test_unknown_keys_are_answered_with_the_nearest(ask, args):
     for verb in (["train"], ["config", "show"], ["config", "init"]):
         assert "optim.lr" in ask(*verb, *args, code=2)["error"]["hint"]
+
+
+@pytest.mark.parametrize(("worst", "code"), [(2e-6, 0), (0.3, 1), (float("inf"), 1)])
+def test_check_is_a_gate(ask, run, monkeypatch, worst, code):
+    def check(target, **options):
+        assert (target, options["rotations"], options["dtype"]) == ("risurconv", 7, "float64")
+        errors = {"rotation": worst, "translation": 0.0, "permutation": 0.0, "batch": 0.0}
+        return {"backbone": target, "dtype": "float64", "errors": errors, "max_error": worst,
+                "tolerance": 1e-5, "passed": worst < 1e-5}
+
+    monkeypatch.setattr("pcinv.check", check, raising=False)
+    args = ["check", "RISurConv", "--rotations", 7, "--dtype", "float64"]
+    whole = ask(*args, code=code)
+    assert whole["result"]["passed"] == (code == 0) and len(whole["result"]["errors"]) == 4
+    done = run(*args)
+    assert done.code == code and "rotation" in done.out
+    assert ("error: the worst error" in done.err) == (code == 1)
+
+
+def test_check_suggests_names(ask):
+    assert "risurconv" in ask("check", "risurcon", code=2)["error"]["hint"]
+    ask("check", "missing/run", code=5)
 
 
 def test_doctor(ask, run):
