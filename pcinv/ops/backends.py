@@ -1,38 +1,102 @@
-"""Which implementation answers: one table, one choice."""
+"""Which implementation answers: one table for each operation, one choice, one list for `doctor`.
+
+The defaults were chosen by measurement (benchmarks/ops.py): scipy's tree is the fastest on the CPU
+from 1k to 1M points or within a small factor of it, and it is always there; farthest points are
+sampled in numpy, since the packages that are faster decide in float32, unlike the reference.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pcinv.errors import unknown_name
-from pcinv.ops import greedy, reference, trees
+from pcinv.errors import DependencyError, DeviceError, unknown_name
+from pcinv.ops import extras, greedy, reference, trees
 
-KNN: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+Knn = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+Fps = Callable[[Tensor, int], Tensor]
+
+
+def _scipy_knn(query: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    return trees.knn(query, points, k, trees.scipy_tree)
+
+
+KNN: dict[str, Knn] = {
     "reference": reference.knn,
-    "scipy": lambda query, points, k: trees.knn(query, points, k, trees.scipy_tree),
+    "scipy": _scipy_knn,
+    "cluster": extras.cluster_knn,
 }
-FPS: dict[str, Callable[[Tensor, int], Tensor]] = {
+FPS: dict[str, Fps] = {
     "reference": reference.farthest_point_sample,
     "numpy": greedy.farthest_point_sample,
+    "quickfps": extras.quickfps,
+    "cluster": extras.cluster_fps,
 }
+CPU_ONLY = ("scipy", "numpy")
 
 
-def knn_backend(name: str, device: torch.device) -> Callable[[Tensor, Tensor, int], Tensor]:
-    """Return the function for `name`; "auto" is the fastest exact one that needs no extra."""
+def knn_backend(name: str, device: torch.device) -> Knn:
+    """Return the neighbour search called `name`; "auto" is the default of the device.
+
+    Raises
+    ------
+    UnknownNameError : there is no such backend.
+    DeviceError : it does not work on this device.
+    """
+    return KNN[_choose(name, "scipy", list(KNN), device)]
+
+
+def fps_backend(name: str, device: torch.device) -> Fps:
+    """Return the farthest point sampling called `name`; raises as `knn_backend`."""
+    return FPS[_choose(name, "numpy", list(FPS), device)]
+
+
+def _choose(name: str, on_cpu: str, known: list[str], device: torch.device) -> str:
     if name == "auto":
-        name = "scipy" if device.type == "cpu" else "reference"
-    if name not in KNN:
-        raise unknown_name("backend", name, ["auto", *KNN])
-    return KNN[name]
+        return on_cpu if device.type == "cpu" else "reference"
+    if name not in known:
+        raise unknown_name("backend", name, ["auto", *known])
+    if name in CPU_ONLY and device.type != "cpu":
+        raise DeviceError(f"the backend '{name}' works on the CPU, the points are on {device}",
+                          where="backend", hint="backend='auto', or move the points with .cpu()")
+    return name
 
 
-def fps_backend(name: str, device: torch.device) -> Callable[[Tensor, int], Tensor]:
-    """Return the function for `name`; "auto" is the fastest exact one that needs no extra."""
-    if name == "auto":
-        name = "numpy" if device.type == "cpu" else "reference"
-    if name not in FPS:
-        raise unknown_name("backend", name, ["auto", *FPS])
-    return FPS[name]
+@dataclass(frozen=True)
+class Backend:
+    """One row of the table that `pcinv doctor` prints."""
+
+    operation: str
+    name: str
+    available: bool
+    default: bool
+    note: str
+
+
+def available_backends() -> list[Backend]:
+    """Return every backend, whether it can be used here, and which is the default on the CPU."""
+    rows = []
+    tables = (("knn", list(KNN), "scipy"), ("farthest_point_sample", list(FPS), "numpy"))
+    for operation, names, default in tables:
+        for name in names:
+            note = NOTES[name]
+            available = True
+            if name in extras.PACKAGES:
+                try:
+                    extras.load(name)
+                except DependencyError as error:
+                    available, note = False, error.hint or ""
+            rows.append(Backend(operation, name, available, name == default, note))
+    return rows
+
+
+NOTES = {
+    "reference": "exact, torch, any device; the default on CUDA",
+    "scipy": "exact, k-d tree, CPU",
+    "numpy": "exact, CPU",
+    "quickfps": "torch_quickfps: decides in float32",
+    "cluster": "torch_cluster: which of equally distant points is left to it",
+}

@@ -2,15 +2,14 @@
 
 from typing import NamedTuple
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pcinv.checks import check_count, check_points
 from pcinv.errors import InputError, ShapeError
 from pcinv.ops.backends import knn_backend
 from pcinv.ops.margins import record_margin, tracking
-from pcinv.ops.order import centre, squared_distance
+from pcinv.ops.order import centre, quantise
 from pcinv.ops.reference import SAME, cloud_radius
 
 
@@ -41,6 +40,39 @@ def knn(
     InputError : k exceeds N, or coordinates are not finite.
     UnknownNameError : a backend that does not exist.
     """
+    _, _, dist2, index = search(query, points, k, backend)
+    return Neighbours(dist2.to(query.dtype), index)
+
+
+def ball_query(
+    query: Float[Tensor, "b m 3"], points: Float[Tensor, "b n 3"], radius: float, k: int, *,
+    backend: str = "auto",
+) -> tuple[Int[Tensor, "b m k"], Bool[Tensor, "b m k"]]:
+    """Return the k nearest points and which of them lie within the radius, nearest first.
+
+    radius : in the units of the coordinates; a point at the radius (to about 1e-9) is within.
+    Returns index (B, M, k) and mask (B, M, k): where the mask is False, the point is farther away.
+    Raises and ties are as with `knn`.
+    """
+    if not radius > 0:
+        raise InputError(f"radius is {radius}, expected more than 0", where="radius",
+                         hint="give a radius in the units of the coordinates")
+    _, to, dist2, index = search(query, points, k, backend)
+    limit = quantise(dist2.new_tensor(radius).square())
+    if tracking():
+        gap = (dist2.sqrt() - radius).abs().amin(dim=(1, 2))
+        for cloud, value in zip(to, gap, strict=True):
+            record_margin(float(value) / max(cloud_radius(cloud), radius))
+    return index, quantise(dist2) <= limit
+
+
+def search(
+    query: Float[Tensor, "b m 3"], points: Float[Tensor, "b n 3"], k: int, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Check, centre, find: what `knn` and its relatives share.
+
+    Returns both centred clouds, dist2 in float64, and the indices.
+    """
     check_points(query, "query")
     check_points(points, "points")
     if len(query) != len(points):
@@ -53,18 +85,11 @@ def knn(
                          hint=f"choose k of at most {count}, or a denser cloud")
     find = knn_backend(backend, query.device)
     at, to = centre(query, points)
-    index = find(at, to, min(k + 1, count) if tracking() else k)
-    dist2 = _distances(at, to, index)
-    if tracking() and index.shape[2] > k:
-        _record(to, index, dist2, k)
-    return Neighbours(dist2[..., :k].to(query.dtype), index[..., :k])
-
-
-def _distances(
-    query: Float[Tensor, "b m 3"], points: Float[Tensor, "b n 3"], index: Int[Tensor, "b m k"]
-) -> Float[Tensor, "b m k"]:
-    batch = torch.arange(len(points), device=points.device)[:, None, None]
-    return squared_distance(query[:, :, None], points[batch, index])
+    if not (tracking() and k < count):
+        return at, to, *find(at, to, k)
+    dist2, index = find(at, to, k + 1)  # one more: the first that is left out
+    _record(to, index, dist2, k)
+    return at, to, dist2[..., :k], index[..., :k]
 
 
 def _record(

@@ -4,8 +4,8 @@ Every discrete decision of this package (which neighbour, which sample) is made 
 in float64, rounded to 30 bits. Two distances that agree to about 1e-9 are a tie, and the point that
 comes first in the *canonical order* wins: farther from the cloud's centroid first, then the smaller
 x, y, z. So no answer depends on the order in which points are stored; exact duplicates are
-interchangeable. The distance to the centroid does not change with the pose; the last resort, x, y, z,
-does, and is only reached by points that have equal distances to all that counts.
+interchangeable. The distance to the centroid does not change with the pose; the last resort, x, y
+and z, does, and is only reached by points that have equal distances to all that counts.
 """
 
 import torch

@@ -27,8 +27,8 @@ BYTES_A_PAIR = 40
 def knn(
     query: Float[Tensor, "b m 3"], points: Float[Tensor, "b n 3"], k: int, *,
     max_bytes: int = MAX_BYTES,
-) -> Int[Tensor, "b m k"]:
-    """Return the k nearest points of each query row, nearest first; ties in canonical order.
+) -> tuple[Float[Tensor, "b m k"], Int[Tensor, "b m k"]]:
+    """Return squared distances and indices of the k nearest, ties in canonical order.
 
     query, points : (B, M, 3) and (B, N, 3) float64, centred.
     max_bytes : ceiling of temporary memory, below which the rows are taken in chunks.
@@ -48,7 +48,8 @@ def knn(
             dist2 += (part[:, 2] - z).square_()
             key = pack(dist2, ranks, bits).topk(k, dim=1, largest=False).values
             index[b, start : start + rows] = order[b, key & ((1 << bits) - 1)]
-    return index
+    batch = torch.arange(len(points), device=points.device)[:, None, None]
+    return squared_distance(query[:, :, None], points[batch, index]), index
 
 
 def farthest_point_sample(points: Float[Tensor, "b n 3"], m: int) -> Int[Tensor, "b m"]:
