@@ -38,10 +38,10 @@ def open_shapes(request: Request) -> Source:
     if not isinstance(per_class, int) or not 1 <= per_class <= 100_000:
         raise InputError(f"per_class is {per_class}, expected 1 to 100000", where="per_class",
                          hint="shapes of each class; the default is 40 in train and 20 in test")
-    noise = float(request.options.get("noise", 0.0))
-    if not 0 <= noise < 1:
+    noise = request.options.get("noise", 0.0)
+    if not isinstance(noise, (int, float)) or not 0 <= noise < 1:
         raise InputError(f"noise is {noise}, expected 0 to 1", where="noise",
-                         hint="a share of the shape's radius; 0.01 is a fair scanner")
+                         hint="a share of the shape's radius, such as 0.01")
     count = per_class * len(CLASS_NAMES)
     labels = np.arange(count) % len(CLASS_NAMES)
     names = [f"{CLASS_NAMES[k]}_{request.part}_{i // len(CLASS_NAMES):04d}"

@@ -202,3 +202,30 @@ def test_importing_the_package_stays_light():
             "print([m for m in heavy if m in sys.modules])")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def twist(xyz, normal):
+    """A number of pairs of points that rotations keep and mirrors negate."""
+    step = xyz[None] - xyz[:, None]
+    length = np.linalg.norm(step, axis=2)
+    unit = step / (length[..., None] + 1e-9)
+    here = np.einsum("id,ijd->ij", normal, unit)
+    there = np.einsum("jd,ijd->ij", normal, unit)
+    triple = np.einsum("ijd,ijd->ij", np.cross(normal[:, None], normal[None]), unit)
+    signed = triple * np.sign(here * there)
+    return signed[length > 0.6].mean() - signed[length < 0.6].mean()
+
+
+def test_handedness_can_be_told_from_the_surface_under_any_rotation():
+    data = load("trainval", per_class=20, num_points=512)
+    values = {}
+    for name in ("spring_right", "spring_left"):
+        chosen = np.flatnonzero(data.labels == CLASS_NAMES.index(name))
+        values[name] = np.array([twist(data.xyz[k], data.normal[k]) for k in chosen])
+    assert (values["spring_right"] > 0).mean() >= 0.8
+    assert (values["spring_left"] < 0).mean() >= 0.8
+    k = int(np.flatnonzero(data.labels == CLASS_NAMES.index("spring_right"))[0])
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    turned *= np.sign(np.linalg.det(turned))
+    again = twist(data.xyz[k] @ turned.T, data.normal[k] @ turned.T)
+    assert again == pytest.approx(values["spring_right"][0], abs=1e-5)

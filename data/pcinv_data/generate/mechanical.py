@@ -179,9 +179,9 @@ def beam(rng: Rng) -> list[Piece]:
 
 def spring_right(rng: Rng) -> list[Piece]:
     """Coil: a right-handed spring; the left-handed class is its mirror image."""
-    turns, pitch = rng.uniform(2.5, 6.0), rng.uniform(0.5, 1.1)
+    turns, pitch = rng.uniform(2.0, 4.5), rng.uniform(1.1, 2.3)
     growth = rng.uniform(-0.45, 0.45) if rng.random() < 0.5 else 0.0
-    wire = min(rng.uniform(0.09, 0.2), 0.36 * pitch)
+    wire = rng.uniform(0.12, 0.28)
     return [Piece(Tube(helix(1.0, growth, pitch, turns), wire, steps=160), 0)]
 
 
