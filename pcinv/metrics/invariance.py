@@ -1,0 +1,253 @@
+"""Measure how invariant a network is: the worst error that a search finds, not an average.
+
+Rounding moves coordinates by about 1e-7 of the cloud's size in float32, so where two neighbours
+are nearer than that to changing places the network may legitimately see another neighbourhood.
+Clouds with such ties are measured too, but reported apart; the margin of every decision is
+recorded by `pcinv.ops.track_margins`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pcinv.errors import InputError
+from pcinv.geometry.rotation import axis_angle_to_matrix, random_rotation
+from pcinv.ops import track_margins
+
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-9}
+_TIE_MARGINS = {torch.float32: 1e-6, torch.float64: 1e-13}
+"""Decisions closer than this, as a share of the cloud's radius, are ties."""
+_GRID = 2.0**-13
+"""Coordinates on this grid keep every bit when shifted by up to 1,024."""
+_MAX_SHIFT = 1_000.0
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class InvarianceReport:
+    """The worst relative error found for each kind of change.
+
+    errors : kind -> max |f(gx) - f(x)| / max |f(x)|.  max_error : the largest of them.
+    passed : max_error <= tolerance.  num_clouds, num_rotations : size of the search.
+    tied_clouds, tied_error : clouds with decisions within rounding of a tie, and the worst
+        rotation error on them, outside the promise.  smallest_margin : of the others.
+    """
+
+    backbone: str
+    task: str
+    dtype: str
+    errors: dict[str, float]
+    max_error: float
+    tolerance: float
+    passed: bool
+    num_clouds: int
+    num_rotations: int
+    tied_clouds: int
+    tied_error: float
+    smallest_margin: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Cloud:
+    xyz: Tensor  # (N, 3)
+    normal: Tensor | None
+    category: Tensor | None
+
+    def turned(self, rotation: Tensor) -> "_Cloud":
+        """Rotate in float64, so that the input is wrong by one rounding and not by several."""
+        def apply(v: Tensor) -> Tensor:
+            return (v.double() @ rotation.T).to(v.dtype)
+
+        return _Cloud(apply(self.xyz), None if self.normal is None else apply(self.normal), self.category)
+
+
+class _Probe:
+    """Runs the network on clouds and compares answers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def run(self, clouds: list[_Cloud]) -> Tensor:
+        first = clouds[0]
+        xyz = torch.stack([c.xyz for c in clouds])
+        normal = None if first.normal is None else torch.stack([_given(c.normal) for c in clouds])
+        extra = {}
+        if first.category is not None:
+            extra["category"] = torch.stack([_given(c.category) for c in clouds])
+        with torch.inference_mode():
+            out: Tensor = self.model(xyz, normal, **extra)
+        return out
+
+    def margin(self, cloud: _Cloud) -> float:
+        with track_margins() as margins:
+            self.run([cloud])
+        return float(margins.smallest)
+
+    def error(self, answer: Tensor, truth: Tensor) -> Tensor:
+        """Relative error of each answer: (B, ...) against (B, ...) or (...)."""
+        difference = (answer - truth).abs().flatten(1).amax(1)
+        relative = difference / truth.abs().max().clamp_min(torch.finfo(truth.dtype).tiny)
+        return relative.nan_to_num(nan=float("inf"))  # an answer that is not a number is wrong
+
+
+def _given(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise InputError("some clouds have normals or categories and some have none", where="clouds",
+                         hint="give them for all clouds or for none")
+    return value
+
+
+def _rotation_search(
+    probe: _Probe, cloud: _Cloud, count: int, generator: torch.Generator
+) -> float:
+    """Try `count` random rotations, then climb from the worst ones by smaller and smaller turns."""
+    truth = probe.run([cloud])[0]
+
+    def errors(rotations: Tensor) -> Tensor:
+        parts = [
+            probe.error(probe.run([cloud.turned(r) for r in chunk]), truth)
+            for chunk in rotations.split(_BATCH)
+        ]
+        return torch.cat(parts)
+
+    tried = random_rotation(count, generator=generator, dtype=torch.float64)
+    found = errors(tried)
+    best, rows = found.topk(min(4, count))
+    worst = tried[rows]
+    for angle in (0.5, 0.1, 0.02, 0.004):
+        turn = torch.randn(len(worst), 2, 3, generator=generator, dtype=torch.float64) * angle
+        near = axis_angle_to_matrix(turn) @ worst[:, None]  # (4, 2, 3, 3)
+        climbed, which = errors(near.flatten(0, 1)).view(len(worst), 2).max(1)
+        better = climbed > best
+        worst = torch.where(better[:, None, None], near[torch.arange(len(worst)), which], worst)
+        best = torch.maximum(best, climbed)
+    return float(best.max())
+
+
+def _on_grid(cloud: _Cloud) -> _Cloud:
+    return _Cloud((cloud.xyz / _GRID).round() * _GRID, cloud.normal, cloud.category)
+
+
+def _translation_error(probe: _Probe, cloud: _Cloud, generator: torch.Generator) -> float:
+    truth = probe.run([cloud])[0]
+    shifts = (torch.rand(_BATCH, 3, generator=generator) * 2 - 1) * _MAX_SHIFT
+    shifts[0] = _MAX_SHIFT
+    shifts = ((shifts / _GRID).round() * _GRID).to(cloud.xyz.dtype)
+    moved = [_Cloud(cloud.xyz + s, cloud.normal, cloud.category) for s in shifts]
+    return float(probe.error(probe.run(moved), truth).max())
+
+
+def _permutation_error(
+    probe: _Probe, cloud: _Cloud, per_point: bool, generator: torch.Generator
+) -> float:
+    truth = probe.run([cloud])[0]
+    worst = 0.0
+    for _ in range(_BATCH):
+        p = torch.randperm(len(cloud.xyz), generator=generator)
+        shuffled = _Cloud(
+            cloud.xyz[p], None if cloud.normal is None else cloud.normal[p], cloud.category
+        )
+        expected = truth[p] if per_point else truth
+        worst = max(worst, float(probe.error(probe.run([shuffled]), expected).max()))
+    return worst
+
+
+def _batch_error(probe: _Probe, clouds: list[_Cloud], generator: torch.Generator) -> float:
+    """Compare each cloud alone with itself among mates, in several orders and numbers."""
+    alone = [probe.run([c])[0] for c in clouds]
+    worst = 0.0
+    for size in {1, 2, len(clouds), 2 * len(clouds)}:
+        order = torch.randint(len(clouds), (max(size, 1),), generator=generator).tolist()
+        answers = probe.run([clouds[i] for i in order])
+        for i, answer in zip(order, answers, strict=True):
+            worst = max(worst, float(probe.error(answer[None], alone[i])))
+    return worst
+
+
+def measure_invariance(
+    model: nn.Module,
+    draw: Callable[[int], tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"] | None, int]],
+    *,
+    backbone: str = "",
+    rotations: int = 200,
+    num_clouds: int = 4,
+    max_draws: int = 200,
+    with_normals: Iterable[bool] = (True, False),
+    seed: int = 0,
+) -> InvarianceReport:
+    """Search for the worst error of an SO(3)-invariant network, in the dtype of its weights.
+
+    draw : i -> points in the unit ball, their normals or None, and the object's category.
+    rotations : random rotations in all, shared among the clouds; the worst are climbed from.
+    num_clouds : clouds without ties; at most `max_draws` are drawn to find them.
+    with_normals : measure with given normals, with estimated ones, or both.
+
+    Raises InputError if no cloud without ties is found.
+    """
+    dtype = next(model.parameters()).dtype
+    generator = torch.Generator().manual_seed(seed)
+    was_training = model.training
+    model.eval()
+    probe = _Probe(model)
+    tells_category = bool(getattr(model, "num_categories", 0))
+    per_point = getattr(model, "task", "classification") == "part_segmentation"
+    tie = _TIE_MARGINS[dtype]
+    errors = dict.fromkeys(("rotation", "translation", "permutation", "batch"), 0.0)
+    tied_clouds, tied_error, smallest, measured = 0, 0.0, float("inf"), 0
+    kinds = list(with_normals)
+    for given in kinds:
+        clear: list[_Cloud] = []
+        tied: list[_Cloud] = []
+        wanted = max(1, num_clouds // len(kinds))
+        for i in range(max_draws):
+            xyz, normal, category = draw(i)
+            cloud = _on_grid(_Cloud(
+                xyz.to(dtype),
+                normal.to(dtype) if given and normal is not None else None,
+                torch.tensor(category) if tells_category else None,
+            ))
+            margin = probe.margin(cloud)
+            (clear if margin > tie else tied).append(cloud)
+            if margin > tie:
+                smallest = min(smallest, margin)
+            if len(clear) == wanted:
+                break
+        if not clear:
+            raise InputError(f"each of {max_draws} clouds has ties", where="clouds",
+                             hint="use clouds that are not on a grid")
+        measured += len(clear)
+        each = max(1, rotations // (len(clear) * len(kinds)))
+        for cloud in clear:
+            for kind, value in (
+                ("rotation", _rotation_search(probe, cloud, each, generator)),
+                ("translation", _translation_error(probe, cloud, generator)),
+                ("permutation", _permutation_error(probe, cloud, per_point, generator)),
+            ):
+                errors[kind] = max(errors[kind], value)
+        errors["batch"] = max(errors["batch"], _batch_error(probe, clear, generator))
+        tied_clouds += len(tied)
+        for cloud in tied[:2]:
+            tied_error = max(tied_error, _rotation_search(probe, cloud, _BATCH, generator))
+    model.train(was_training)
+    worst = max(errors.values())
+    return InvarianceReport(
+        backbone=backbone,
+        task=getattr(model, "task", "classification"),
+        dtype=str(dtype).removeprefix("torch."),
+        errors=errors,
+        max_error=worst,
+        tolerance=TOLERANCES[dtype],
+        passed=worst <= TOLERANCES[dtype],
+        num_clouds=measured,
+        num_rotations=rotations,
+        tied_clouds=tied_clouds,
+        tied_error=tied_error,
+        smallest_margin=smallest,
+    )

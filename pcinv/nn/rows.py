@@ -1,0 +1,139 @@
+"""Layers over rows: every point, neighbour or cloud is a row of channels, (rows, C).
+
+Point-wise layers are matrix products, so batch normalisation folds into the weights in
+evaluation, and normalise-activate-maximum needs one pass over the neighbours in training.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class LinearNorm(nn.Module):
+    """Linear map and batch normalisation; one matrix product in evaluation.
+
+    In: (rows, C_in).  Out: (rows, C_out).
+    """
+
+    def __init__(self, width_in: int, width_out: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width_in, width_out, bias=bias)
+        self.norm = nn.BatchNorm1d(width_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            out: Tensor = self.norm(self.linear(x))
+            return out
+        scale, shift = norm_affine(self.norm)
+        if self.linear.bias is not None:
+            shift = torch.addcmul(shift, self.linear.bias, scale)
+        return F.linear(x, self.linear.weight * scale[:, None], shift)
+
+
+def norm_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Return the scale and shift, (C,) each, that batch normalisation applies in evaluation."""
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
+
+
+class OffsetAttention(nn.Module):
+    """Attention of the points of each group to each other, kept as an offset (PCT, eq. 5-8).
+
+    A_ij = softmax_j(q_i . k_j), then normalised over the queries i; r_j = sum_i A_ij v_i;
+    out = x + ReLU(BN(W (x - r))).
+
+    In and out: (G, K, C), G groups of K points.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width // 4, bias=False)
+        self.key = nn.Linear(width, width // 4, bias=False)
+        self.value = nn.Linear(width, width)
+        self.offset = LinearNorm(width, width)
+
+    def forward(self, x: Float[Tensor, "g k c"], across: int = 1) -> Float[Tensor, "g k c"]:
+        """Attend within each group.
+
+        across : the published code sums the second normalisation over this many consecutive
+            groups instead of over the queries (its tensors have one axis more than the layer
+            was written for); 1 for the formula above.
+        """
+        g, k, c = x.shape
+        narrow = c // 4
+        weight = torch.cat((self.query.weight, self.key.weight, self.value.weight))
+        rows = x.reshape(g * k, c)
+        bias = F.pad(self.value.bias, (2 * narrow, 0))
+        qkv = F.linear(rows, weight, bias).view(g, k, -1)
+        q, key, v = qkv.split((narrow, narrow, c), dim=-1)
+        a = torch.bmm(q, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
+        if across > 1:
+            total = a.view(g // across, across, k, k).sum(1, keepdim=True)
+            total = total.expand(-1, across, k, k).reshape(g, k, k)
+        else:
+            total = a.sum(1, keepdim=True)  # over the queries
+        a = a / (total + 1e-9)
+        difference = torch.baddbmm(x, a.transpose(1, 2), v, alpha=-1)  # x - r
+        offset = self.offset(difference.view(g * k, c)).view(g, k, c)
+        return x + F.relu(offset, inplace=True)
+
+
+class _NormReluMax(torch.autograd.Function):
+    """max over K of ReLU(BN(z)) from the extremes of z: the normalised z is never stored."""
+
+    @staticmethod
+    def forward(ctx, z, weight, bias, running_mean, running_var, momentum, eps):  # type: ignore[no-untyped-def]
+        g, k, c = z.shape
+        mean, var = torch.batch_norm_update_stats(
+            z.view(g * k, c), running_mean, running_var, momentum
+        )
+        inverse = torch.rsqrt(var + eps)
+        # BN rises with z where its weight is positive and falls where it is negative.
+        top = z.amax(1)
+        if bool((weight < 0).any()):
+            top = torch.where(weight >= 0, top, z.amin(1))
+        scale = weight * inverse
+        y = torch.addcmul(bias - mean * scale, top, scale).relu_()
+        ctx.save_for_backward(z, top, y, weight, mean, inverse)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        z, top, y, weight, mean, inverse = ctx.saved_tensors
+        g, k, c = z.shape
+        grad = grad * (y > 0)
+        grad_bias = grad.sum(0)
+        grad_weight = ((top - mean) * inverse * grad).sum(0)
+        scale = weight * inverse
+        # dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R), d non-zero at the extremes only.
+        slope = -scale * inverse * grad_weight / (g * k)
+        level = -scale * grad_bias / (g * k) - slope * mean
+        dz = torch.addcmul(level, z, slope)
+        is_top = torch.eq(z, top[:, None], out=torch.empty_like(z))  # 1 at the extremes, else 0
+        dz.addcmul_(is_top, (scale * grad / is_top.sum(1))[:, None])
+        return dz, grad_weight, grad_bias, None, None, None, None
+
+
+def norm_relu_max(z: Float[Tensor, "g k c"], norm: nn.BatchNorm1d) -> Float[Tensor, "g c"]:
+    """Normalise, activate and take the maximum over the K members of each group."""
+    if norm.training:
+        norm.num_batches_tracked.add_(1)
+        y: Tensor = _NormReluMax.apply(  # type: ignore[no-untyped-call]
+            z, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
+        )
+        return y
+    scale, shift = norm_affine(norm)
+    return F.relu(torch.addcmul(shift, _extreme(z, scale), scale))
+
+
+def _extreme(z: Tensor, scale: Tensor) -> Tensor:
+    top = z.amax(1)
+    return torch.where(scale >= 0, top, z.amin(1)) if bool((scale < 0).any()) else top
+
+
+def gather_rows(rows: Float[Tensor, "b n c"], index: Int[Tensor, "b s k"]) -> Float[Tensor, "b s k c"]:
+    """Take the rows that each of the S centres has as neighbours."""
+    b, n, c = rows.shape
+    flat = index + n * torch.arange(b, device=index.device)[:, None, None]
+    return rows.reshape(b * n, c).index_select(0, flat.reshape(-1)).view(*index.shape, c)
