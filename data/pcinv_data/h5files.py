@@ -71,7 +71,8 @@ def open_files(layout: str, files: list[Path], classes: list[str],
     """Open HDF5 files one after the other; labels now, coordinates when they are read."""
     from pcinv.io import read_h5_array
 
-    labels, owner, names = [np.zeros(0, np.int64)], [], []
+    labels, owner = [np.zeros(0, np.int64)], []
+    names: list[str] = []
     for k, (file, given) in enumerate(zip(files, given_names, strict=True)):
         label = read_h5_array(file, "label", kinds="iu").reshape(-1)
         if len(label) and not 0 <= label.min() <= label.max() < len(classes):
@@ -80,8 +81,9 @@ def open_files(layout: str, files: list[Path], classes: list[str],
                 where=f"{file} (label)", hint="get this file again")
         labels.append(label.astype(np.int64))
         owner += [(k, row) for row in range(len(label))]
-        usable = given is not None and len(given) == len(label)
-        names += given if usable else [f"{file.stem}/{row}" for row in range(len(label))]
+        if given is None or len(given) != len(label):
+            given = [f"{file.stem}/{row}" for row in range(len(label))]
+        names += given
 
     last: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # the file that was read last
 

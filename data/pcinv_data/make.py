@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,9 +46,9 @@ def make_dataset(name: str, out: str | Path, *, per_class: int = 40, num_points:
     _check_place(out, force)
     settings = {"name": name, "per_class": per_class, "num_points": num_points, "seed": seed,
                 "noise": noise}
-    aside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
+        aside.mkdir(parents=True)
         counts = _write_all(aside, settings, format, progress)
         if out.exists():
             shutil.rmtree(out)
@@ -84,8 +85,9 @@ def _write_all(folder: Path, settings: dict[str, Any], format: str,
         for index in range(each * len(CLASS_NAMES)):
             name = CLASS_NAMES[index % len(CLASS_NAMES)]
             raw = generate(settings["seed"], part, index, settings["num_points"], settings["noise"])
+            labels = np.asarray(raw.part, dtype=np.uint8)
             cloud = PointCloud(unit_ball(raw.xyz, name),
-                               attributes={"normal": raw.normal, "part": raw.part.astype(np.uint8)})
+                               attributes={"normal": np.asarray(raw.normal), "part": labels})
             write(folder / name / part / f"{name}_{index // len(CLASS_NAMES):04d}.{format}", cloud)
             done += 1
             if progress is not None:

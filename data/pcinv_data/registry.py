@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pcinv.errors import DatasetError, InputError, UsageError, unknown_name
+from pcinv_data.cache import Arrays, cached
 from pcinv_data.dataset import Dataset, Request, Source
 from pcinv_data.folder import open_folder
 from pcinv_data.manifest import Manifest, read_manifest
@@ -61,7 +62,7 @@ def dataset_spec(name: str) -> DatasetSpec:
 def load_dataset(name: str, root: str | Path | None = None, split: str = "train", *,
                  num_points: int = 1024, seed: int = 0, val_fraction: float = 0.1,
                  limit: int | None = None, task: str = "classification", sampling: str = "fps",
-                 **options: object) -> Dataset:
+                 cache: str | Path | None = None, **options: object) -> Dataset:
     """Load a split of a data set into memory.
 
     name : a key of `DATASETS`.  root : its folder; not needed for generated sets.
@@ -71,6 +72,7 @@ def load_dataset(name: str, root: str | Path | None = None, split: str = "train"
         points on meshes, and the shapes of generated sets.
     limit : at most this many samples, the classes in turn.
     sampling : "fps" (farthest points, no randomness) or "random", for shapes with more points.
+    cache : a folder where the prepared points are kept, for data sets of many files.
     options : the data set's own; `variant` of scanobjectnn, `per_class` and `noise` of shapes.
 
     Raises
@@ -108,7 +110,14 @@ def load_dataset(name: str, root: str | Path | None = None, split: str = "train"
     if task == "part_segmentation" and source.part_labels is None:
         raise DatasetError(f"{name} has no table of parts here", where=where,
                            hint="a folder needs parts.json; see pcinv data info folder")
-    xyz, normal, part = prepare(source, chosen.tolist(), num_points, seed, sampling)
+    def make() -> Arrays:
+        return prepare(source, chosen.tolist(), num_points, seed, sampling)
+
+    if cache is None or not spec.needs_root:
+        xyz, normal, part = make()
+    else:
+        settings = {"num_points": num_points, "seed": seed, "sampling": sampling}
+        xyz, normal, part = cached(cache, name, source, chosen.tolist(), settings, make)
     if task == "part_segmentation" and part is None:
         raise DatasetError("some shapes have no part labels", where=where,
                            hint="each file needs a column 'part' of whole numbers")
@@ -134,7 +143,7 @@ def open_source(spec: DatasetSpec, root: str | Path | None, part: str, num_point
     for option in options:
         if option not in spec.options:
             raise unknown_name(f"option of {spec.name}", option,
-                               [*spec.options, "num_points", "seed", "limit", "sampling"])
+                               [*spec.options, "num_points", "seed", "limit", "sampling", "cache"])
     if root is None and spec.needs_root:
         raise UsageError(f"{spec.name} needs the folder of your copy", where="root",
                          hint=f"--root DIR; pcinv data info {spec.name} says where to get it")

@@ -190,8 +190,10 @@ def box(size: Sequence[float], centre: Sequence[float], part: int,
                  (centre[0], centre[1], centre[2]), rotation)
 
 
-def rod(start: Sequence[float], end: Sequence[float], radius: float, part: int,
-        tip: float | None = None) -> Piece:
+Point = Sequence[float] | np.ndarray
+
+
+def rod(start: Point, end: Point, radius: float, part: int, tip: float | None = None) -> Piece:
     """Place a round rod, or a cone frustum whose radius at `end` is `tip`."""
     a, b = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     length = float(np.sqrt(((b - a) ** 2).sum()))
@@ -199,7 +201,7 @@ def rod(start: Sequence[float], end: Sequence[float], radius: float, part: int,
     return Piece(solid, part, (a[0], a[1], a[2]), upright_to((b - a) / length))
 
 
-def bar(start: Sequence[float], end: Sequence[float], width: float, part: int) -> Piece:
+def bar(start: Point, end: Point, width: float, part: int) -> Piece:
     """Place a square bar between two points."""
     a, b = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     length = float(np.sqrt(((b - a) ** 2).sum()))
