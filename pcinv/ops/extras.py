@@ -67,7 +67,7 @@ def cluster_fps(points: Float[Tensor, "b n 3"], m: int) -> Int[Tensor, "b m"]:
     """Return m positions from position 0 on by torch_cluster, in its exact greedy order."""
     b, n, _ = points.shape
     base = torch.arange(b, device=points.device)
-    found = load("cluster").fps(
+    found: Tensor = load("cluster").fps(
         points.reshape(-1, 3), base.repeat_interleave(n),
         ratio=(m - 0.5) / n,  # it takes ceil(ratio * n)
         random_start=False,

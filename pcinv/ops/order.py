@@ -30,12 +30,13 @@ def centre(
     """
     query, points = query.detach().double(), points.detach().double()
     low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
-    extent = float((high - low).amax())
-    if not extent <= MAX_EXTENT:
-        raise InputError(f"the cloud is {extent:.3g} wide, its squared distances overflow",
-                         where="points", hint="rescale the cloud")
     middle = low + (high - low) / 2
-    return query - middle, points - middle
+    query, points = query - middle, points - middle
+    extent = max(float(query.abs().amax()), float(points.abs().amax()))
+    if not extent <= MAX_EXTENT:
+        raise InputError(f"the cloud reaches {extent:.3g} from its middle, squared distances overflow",
+                         where="points", hint="rescale the cloud")
+    return query, points
 
 
 def quantise(dist2: Float[Tensor, "*shape"], bits: int = RANK_BITS) -> Float[Tensor, "*shape"]:

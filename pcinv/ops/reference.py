@@ -63,7 +63,7 @@ def farthest_point_sample(points: Float[Tensor, "b n 3"], m: int) -> Int[Tensor,
     index = points.new_zeros(len(points), m, dtype=torch.int64)
     nearest = torch.full(points.shape[:2], torch.inf, dtype=torch.float64, device=points.device)
     batch = torch.arange(len(points), device=points.device)
-    if tracking() and m > 1:
+    if tracking():
         _record_runner_up(points, squared_distance(points, points.mean(1, keepdim=True)))
     for j in range(1, m):
         last = index[:, j - 1]
