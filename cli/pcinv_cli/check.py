@@ -24,17 +24,23 @@ DTYPES = ("float32", "float64")
               metavar="|".join(DTYPES), help="Precision of the arithmetic.")
 @click.option("--rotations", type=click.IntRange(1), default=200, metavar="N",
               help="Random rotations, before the climb from the worst ones.")
-def command(talk: Talk, target: str, dtype: str, rotations: int, device: str | None, seed: int
-            ) -> Outcome:
+@click.option("--task", type=params.TASK, default="classification", metavar="NAME",
+              help="Task of a backbone by name; a run has its own.")
+@click.option("--preset", type=params.PRESET, metavar="light|paper",
+              help="Sizes of a backbone by name.  [default: its first]")
+def command(talk: Talk, target: str, dtype: str, rotations: int, task: str, preset: str | None,
+            device: str | None, seed: int) -> Outcome:
     """Search for the worst case; exit code 1 when it is above the tolerance."""
     import pcinv
 
-    report: dict[str, Any] = to_plain(pcinv.check(target, dtype=dtype, rotations=rotations,
-                                                  seed=seed, device=device or "auto"))
+    report: dict[str, Any] = to_plain(pcinv.check(
+        target, task=task, preset=preset, dtype=dtype, rotations=rotations, seed=seed,
+        device=device or "auto"))
     gate = None
     if not report["passed"]:
-        gate = Failure(1, "not-invariant", f"the worst error, {_size(report['max_error'])}, is above "
-                       f"the tolerance, {report['tolerance']:.0e}", target,
+        worst = _size(report["max_error"])
+        gate = Failure(1, "not-invariant", f"the worst error, {worst}, is above the tolerance, "
+                       f"{report['tolerance']:.0e}", target,
                        "pcinv models names the symmetry that the backbone promises")
     return Outcome(report, lambda t: _show(t, report), gate)
 
