@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ import numpy as np
 
 from pcinv import limits
 from pcinv.errors import DependencyError
-from pcinv.io.columns import from_columns, to_columns
+from pcinv.io.columns import COLOR, from_columns, to_columns
 from pcinv.io.format import Array, Format, Raw
 from pcinv.io.source import Source
 from pcinv.types import Mesh, PointCloud
@@ -53,7 +54,10 @@ def read_las(source: Source) -> Raw:
             raise
         raise source.error(f"lazrs cannot unpack it: {str(error)[:200]}") from error
     # standard dimensions that were never filled in say nothing
-    used = {n: v for n, v in columns.items() if n in xyz or v.any()}
+    filled = {name for name, values in columns.items() if values.any()}
+    if filled & set(COLOR):
+        filled |= set(COLOR)
+    used = {n: v for n, v in columns.items() if n in xyz or n in filled}
     raw = from_columns(used, source)
     return raw
 
@@ -130,8 +134,10 @@ def _write(stream: BinaryIO, data: PointCloud | Mesh, compress: bool) -> list[st
         las[name] = values.astype(np.uint16) * 257  # 16 bits, 255 at full scale
     for name, values in fitting.items():
         las[name] = values
-    with laspy.LasWriter(stream, las.header, do_compress=compress, closefd=False) as writer:
+    content = io.BytesIO()  # the compressor hides why a write failed
+    with laspy.LasWriter(content, las.header, do_compress=compress, closefd=False) as writer:
         writer.write_points(las.points)
+    stream.write(content.getvalue())
     return dropped
 
 

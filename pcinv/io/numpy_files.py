@@ -184,7 +184,9 @@ def write_npy(stream: BinaryIO, data: PointCloud | Mesh) -> list[str]:
     parts = [coordinates(data)]
     if "normal" in data.attributes:
         parts.append(data.attributes["normal"].astype(parts[0].dtype))
-    np.save(stream, np.ascontiguousarray(np.concatenate(parts, axis=1)), allow_pickle=False)
+    table = np.ascontiguousarray(np.concatenate(parts, axis=1))
+    np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(table))
+    stream.write(table.tobytes())  # np.save hides why a write failed
     return [name for name in data.attributes if name != "normal"]
 
 

@@ -143,11 +143,13 @@ def write_csv(stream: BinaryIO, data: PointCloud | Mesh) -> list[str]:
 
 
 def looks_like_rows(source: Source) -> bool:
-    """Tell whether the first row has three numbers or more."""
+    """Tell whether the first row has three numbers or more, perhaps below the names x, y, z."""
     lines = source.head.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n").split(b"\n")
     rows = [row for line in lines if (row := _row_of(line))]
     if b"\0" in source.head or not rows:
         return False
+    if len(rows) > 1 and {"x", "y", "z"} <= {word.lower() for word in _words(rows[0])}:
+        rows = rows[1:]
     words = re.split(rb"[\s,;]+", rows[0])
     return len(words) >= 3 and all(NUMBER.fullmatch(w) for w in words if w)
 
