@@ -73,6 +73,7 @@ class _Probe:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self.device = next(model.parameters()).device
 
     def run(self, clouds: list[_Cloud]) -> Tensor:
         first = clouds[0]
@@ -82,8 +83,11 @@ class _Probe:
         if first.category is not None:
             extra["category"] = torch.stack([_given(c.category) for c in clouds])
         with torch.inference_mode():
-            out: Tensor = self.model(xyz, normal, **extra)
-        return out
+            moved = {key: value.to(self.device) for key, value in extra.items()}
+            out: Tensor = self.model(
+                xyz.to(self.device), None if normal is None else normal.to(self.device), **moved
+            )
+        return out.cpu()
 
     def margin(self, cloud: _Cloud) -> float:
         with track_margins() as margins:

@@ -9,6 +9,7 @@ runs over contiguous memory.
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -72,9 +73,11 @@ def _record_margins(angle: Tensor, radius2: Tensor) -> None:
     gap = (top[..., 0] - top[..., 1])[top[..., 0] > 0]
     angle, order = angle.sort(dim=-1)
     radius = radius.gather(-1, order)
-    following = torch.cat((angle[..., 1:], angle[..., :1] + 2 * math.pi), dim=-1)
-    arc = (following - angle) * torch.minimum(radius, radius.roll(-1, -1))
-    arc = arc[(angle <= 2 * math.pi) & (following <= 4 * math.pi) & (arc >= 0)]
+    # After the last around the circle comes the first again; those on the axis have no place.
+    is_next = F.pad(angle[..., 1:], (0, 1), value=torch.inf) <= 2 * math.pi
+    following = torch.where(is_next, angle.roll(-1, -1), angle[..., :1] + 2 * math.pi)
+    nearer = torch.minimum(radius, torch.where(is_next, radius.roll(-1, -1), radius[..., :1]))
+    arc = ((following - angle) * nearer)[angle <= 2 * math.pi]
     for distance in (gap, arc):
         if distance.numel():
             record_margin(float(distance.min()))
