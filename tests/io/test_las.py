@@ -9,6 +9,7 @@ from builders import full_cloud
 
 from pcinv.errors import DependencyError, FileFormatError
 from pcinv.io import read, write
+from pcinv.types import PointCloud
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def change(content, at, form, value):
 @pytest.mark.parametrize("suffix", ["las", "laz"])
 def test_faults(tmp_path, laspy, suffix):
     cloud = full_cloud(30)
-    write(tmp_path / f"good.{suffix}", type(cloud)(cloud.xyz))
+    write(tmp_path / f"good.{suffix}", PointCloud(cloud.xyz))
     good = (tmp_path / f"good.{suffix}").read_bytes()
     bad = [good[:100], good[:300], good[:-40], good[:4] + b"\0" * 400, change(good, 247, "<Q", 2_000_000_000),
            change(good, 247, "<Q", 0)[:107] + b"\0" * 8 + change(good, 247, "<Q", 0)[115:], change(good, 96, "<I", 10**9),
@@ -58,6 +59,20 @@ def test_faults(tmp_path, laspy, suffix):
         with pytest.raises(FileFormatError) as caught:
             read(tmp_path / f"bad.{suffix}")
         assert f"bad.{suffix}" in caught.value.where
+
+
+def test_laz_that_asks_for_all_memory_ends_its_child_only(tmp_path, laspy):
+    """lazrs takes sizes of layers from the file and aborts when it cannot allocate them."""
+    cloud = full_cloud(30)
+    write(tmp_path / "a.laz", PointCloud(cloud.xyz))
+    content = bytearray((tmp_path / "a.laz").read_bytes())
+    offset, length = struct.unpack_from("<I", content, 96)[0], struct.unpack_from("<H", content, 105)[0]
+    first = offset + 8 + length + 4  # place of the chunk table, first point, number of points
+    content[first:first + 36] = struct.pack("<9I", *[0xF0000000] * 9)
+    (tmp_path / "bad.laz").write_bytes(content)
+    with pytest.raises(FileFormatError, match="cannot unpack") as caught:
+        read(tmp_path / "bad.laz")
+    assert "bad.laz" in caught.value.where
 
 
 def test_missing_package_names_the_extra(tmp_path, monkeypatch):
