@@ -33,6 +33,7 @@ def command(talk: Talk, target: str, dtype: str, rotations: int, task: str, pres
     """Search for the worst case; exit code 1 when it is above the tolerance."""
     import pcinv
 
+    talk.say(f"searching for the worst of {rotations} rotations, of shifts, orders and batch mates")
     report: dict[str, Any] = to_plain(pcinv.check(
         target, task=task, preset=preset, dtype=dtype, rotations=rotations, seed=seed,
         device=device or "auto"))

@@ -71,13 +71,12 @@ def test_evaluation_agrees_with_training_and_under_rotation(trained):
     assert abs(plain["metrics"]["oa"] - turned["metrics"]["oa"]) <= 1 / plain["num_samples"]
 
 
-def test_check_of_a_run_and_of_a_name(trained):
+def test_check_of_a_run(trained):
     folder, _, _ = trained
-    for target in ("run", "risurconv"):
-        result = ask(folder, "check", target, "--rotations", 4)["result"]
-        assert set(result["errors"]) == {"rotation", "translation", "permutation", "batch"}
-        assert result["passed"] and result["max_error"] <= result["tolerance"]
-        assert (result["backbone"], result["dtype"]) == ("risurconv", "float32")
+    result = ask(folder, "check", "run", "--rotations", 4)["result"]
+    assert set(result["errors"]) == {"rotation", "translation", "permutation", "batch"}
+    assert result["passed"] and result["max_error"] <= result["tolerance"]
+    assert (result["backbone"], result["dtype"]) == ("risurconv", "float32")
 
 
 def test_prediction_of_own_files(trained):
