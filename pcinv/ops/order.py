@@ -34,7 +34,7 @@ def centre(
     query, points = query - middle, points - middle
     extent = max(float(query.abs().amax()), float(points.abs().amax()))
     if not extent <= MAX_EXTENT:
-        raise InputError(f"the cloud reaches {extent:.3g} from its middle, squared distances overflow",
+        raise InputError(f"a cloud of radius {extent:.3g}: its squared distances overflow",
                          where="points", hint="rescale the cloud")
     return query, points
 
@@ -61,12 +61,11 @@ def centroid(points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b 1 3"]:
 
     The sum is done in integers (fixed point, 62 bits less the bits of N), where order is no matter.
     """
+    bits = min(61 - points.shape[1].bit_length(), 52)
     size = points.abs().amax(dim=(1, 2), keepdim=True)
-    exponent = torch.frexp(size).exponent.to(torch.int64)
-    bits = 61 - points.shape[1].bit_length()
-    unit = torch.ldexp(torch.ones_like(size), exponent - min(bits, 52))
-    unit = torch.where(size > 0, unit, torch.ones_like(unit))
-    total = (points / unit).round().to(torch.int64).sum(1, keepdim=True)
+    exponent = (size.view(torch.int64) >> 52) + 1 - bits
+    unit = (exponent.clamp_min(1) << 52).view(torch.float64)  # a power of two
+    total = (points / unit).to(torch.int64).sum(1, keepdim=True)
     return total.double() * (unit / points.shape[1])
 
 
