@@ -54,7 +54,7 @@ def cyclic_angle(
     radius2 = _dot(flat, flat)
     far2, far = radius2.max(dim=-1, keepdim=True)  # (B, S, 1)
     e = flat.gather(-1, far.expand(3, *far.shape))
-    e = e / far2.sqrt().clamp_min(torch.finfo(far2.dtype).tiny)
+    e = e / far2.clamp_min(torch.finfo(far2.dtype).tiny).sqrt()
     angle = torch.atan2(_dot(flat, _cross(e, n)), _dot(flat, e))
     angle = torch.where(angle < 0, angle + 2 * math.pi, angle)
     angle.scatter_(-1, far, 0.0)  # its own cross product is rounding noise of either sign
