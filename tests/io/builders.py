@@ -52,10 +52,15 @@ def ply_bytes(header: str, body: bytes = b"") -> bytes:
     return ("ply\n" + header.strip() + "\nend_header\n").encode() + body
 
 
-def pcd_bytes(fields: str, sizes: str, types: str, counts: str, points: int, data: str, body: bytes) -> bytes:
+def pcd_bytes(
+    fields: str, sizes: str, types: str, counts: str, points: int, data: str, body: bytes
+) -> bytes:
     """Return a PCD file."""
-    head = (f"# .PCD v.7\nVERSION .7\nFIELDS {fields}\nSIZE {sizes}\nTYPE {types}\nCOUNT {counts}\nWIDTH {points}\n"
-            f"HEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {points}\nDATA {data}\n")
+    head = (
+        f"# .PCD v.7\nVERSION .7\nFIELDS {fields}\nSIZE {sizes}\nTYPE {types}\nCOUNT {counts}\n"
+        f"WIDTH {points}\n"
+        f"HEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {points}\nDATA {data}\n"
+    )
     return head.encode() + body
 
 
@@ -65,18 +70,22 @@ def lzf_compress(data: bytes) -> bytes:
 
     def flush():
         for start in range(0, len(literals), 32):
-            run = literals[start:start + 32]
+            run = literals[start : start + 32]
             out.append(len(run) - 1)
             out.extend(run)
         literals.clear()
 
     while at < len(data):
-        key = data[at:at + 3]
+        key = data[at : at + 3]
         start = seen.get(key)
         seen[key] = at
         if len(key) == 3 and start is not None and at - start <= 8192:
             length = 3
-            while length < 264 and at + length < len(data) and data[start + length] == data[at + length]:
+            while (
+                length < 264
+                and at + length < len(data)
+                and data[start + length] == data[at + length]
+            ):
                 length += 1
             flush()
             back, rest = at - start - 1, length - 2

@@ -23,14 +23,26 @@ def test_whole_and_sliced(sound):
     with open_h5(sound) as file:
         assert sorted(file.names()) == ["data", "label"]
         assert file.shape("data") == (2, 4, 3)
-        np.testing.assert_array_equal(file.read("data", slice(1, 2), ndim=3)[0], np.arange(12, 24).reshape(4, 3))
+        np.testing.assert_array_equal(
+            file.read("data", slice(1, 2), ndim=3)[0], np.arange(12, 24).reshape(4, 3)
+        )
         assert file.read("label", kinds="iu").dtype == np.uint8
     np.testing.assert_array_equal(read_h5_array(sound, "deep/er/xyz"), np.eye(3))
     np.testing.assert_array_equal(read_h5_array(sound, "/deep//er/xyz"), np.eye(3))
 
 
-@pytest.mark.parametrize("name,options", [("data", {"ndim": 2}), ("data", {"kinds": "iu"}), ("nothing", {}), ("deep", {}),
-                                          ("deep/nothing", {}), ("data/deeper", {}), ("", {})])
+@pytest.mark.parametrize(
+    "name,options",
+    [
+        ("data", {"ndim": 2}),
+        ("data", {"kinds": "iu"}),
+        ("nothing", {}),
+        ("deep", {}),
+        ("deep/nothing", {}),
+        ("data/deeper", {}),
+        ("", {}),
+    ],
+)
 def test_wrong_names_ranks_and_types(sound, name, options):
     with pytest.raises(FileFormatError) as caught:
         read_h5_array(sound, name, **options)
@@ -92,8 +104,13 @@ def virtual(path, other):
 
 def bomb(path, other):
     with h5py.File(path, "w") as file:
-        file.create_dataset("data", data=np.zeros((4000, 2048), np.float32), chunks=(4000, 2048), compression="gzip",
-                            compression_opts=9)
+        file.create_dataset(
+            "data",
+            data=np.zeros((4000, 2048), np.float32),
+            chunks=(4000, 2048),
+            compression="gzip",
+            compression_opts=9,
+        )
 
 
 def references(path, other):
@@ -112,8 +129,20 @@ def nothing_inside(path, other):
         file["data"] = h5py.Empty("f4")
 
 
-HOSTILE = [never_written, never_written_contiguous, partly_written, external_storage, external_link, soft_link,
-           link_on_the_way, virtual, bomb, references, strings, nothing_inside]
+HOSTILE = [
+    never_written,
+    never_written_contiguous,
+    partly_written,
+    external_storage,
+    external_link,
+    soft_link,
+    link_on_the_way,
+    virtual,
+    bomb,
+    references,
+    strings,
+    nothing_inside,
+]
 
 
 @pytest.mark.parametrize("make", HOSTILE)
@@ -121,8 +150,12 @@ def test_hostile_files(tmp_path, make):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = np.eye(3)
     make(tmp_path / "bad.h5", tmp_path / "other.h5")
-    for action in (lambda: read_h5_array(tmp_path / "bad.h5", "hop/data" if make is link_on_the_way else "data"),
-                   lambda: read(tmp_path / "bad.h5")):
+    for action in (
+        lambda: read_h5_array(
+            tmp_path / "bad.h5", "hop/data" if make is link_on_the_way else "data"
+        ),
+        lambda: read(tmp_path / "bad.h5"),
+    ):
         with pytest.raises(FileFormatError) as caught:
             action()
         assert "bad.h5" in caught.value.where

@@ -25,7 +25,7 @@ def test_all_dimensions_are_kept(tmp_path, laspy, version, kind, suffix):
     header.offsets, header.scales = [691_000, 5_335_000, 0], [0.001] * 3
     header.add_extra_dim(laspy.ExtraBytesParams(name="height", type=np.float32))
     las = laspy.LasData(header)
-    xyz = np.random.default_rng(0).uniform(0, 100, (40, 3)).round(3) + [691_000, 5_335_000, 500]
+    xyz = np.random.default_rng(0).uniform(0, 100, (40, 3)).round(3) + np.array([691_000, 5_335_000, 500])
     las.x, las.y, las.z = xyz.T
     las.intensity, las.classification = np.arange(40) * 1000, np.arange(40) % 7
     las.red, las.green, las.blue = np.full(40, 65535), np.full(40, 256), np.zeros(40)
@@ -38,11 +38,13 @@ def test_all_dimensions_are_kept(tmp_path, laspy, version, kind, suffix):
     np.testing.assert_array_equal(cloud.attributes["classification"], np.arange(40) % 7)
     np.testing.assert_array_equal(cloud.attributes["color"], [[255, 1, 0]] * 40)
     np.testing.assert_array_equal(cloud.attributes["gps_time"], np.arange(40) / 7)
-    np.testing.assert_array_equal(cloud.attributes["height"], (np.arange(40) / 3).astype(np.float32))
+    np.testing.assert_array_equal(
+        cloud.attributes["height"], (np.arange(40) / 3).astype(np.float32)
+    )
 
 
 def change(content, at, form, value):
-    return content[:at] + struct.pack(form, value) + content[at + struct.calcsize(form):]
+    return content[:at] + struct.pack(form, value) + content[at + struct.calcsize(form) :]
 
 
 @pytest.mark.parametrize("suffix", ["las", "laz"])
@@ -50,10 +52,20 @@ def test_faults(tmp_path, laspy, suffix):
     cloud = full_cloud(30)
     write(tmp_path / f"good.{suffix}", PointCloud(cloud.xyz))
     good = (tmp_path / f"good.{suffix}").read_bytes()
-    bad = [good[:100], good[:300], good[:-40], good[:4] + b"\0" * 400, change(good, 247, "<Q", 2_000_000_000),
-           change(good, 247, "<Q", 0)[:107] + b"\0" * 8 + change(good, 247, "<Q", 0)[115:], change(good, 96, "<I", 10**9),
-           change(good, 94, "<H", 3), change(good, 105, "<H", 0), change(good, 100, "<I", 2**31), change(good, 24, "<H", 0x0909),
-           change(good, 243, "<I", 10**9)]
+    bad = [
+        good[:100],
+        good[:300],
+        good[:-40],
+        good[:4] + b"\0" * 400,
+        change(good, 247, "<Q", 2_000_000_000),
+        change(good, 247, "<Q", 0)[:107] + b"\0" * 8 + change(good, 247, "<Q", 0)[115:],
+        change(good, 96, "<I", 10**9),
+        change(good, 94, "<H", 3),
+        change(good, 105, "<H", 0),
+        change(good, 100, "<I", 2**31),
+        change(good, 24, "<H", 0x0909),
+        change(good, 243, "<I", 10**9),
+    ]
     for content in bad:
         (tmp_path / f"bad.{suffix}").write_bytes(content)
         with pytest.raises(FileFormatError) as caught:
@@ -66,9 +78,12 @@ def test_laz_that_asks_for_all_memory_ends_its_child_only(tmp_path, laspy):
     cloud = full_cloud(30)
     write(tmp_path / "a.laz", PointCloud(cloud.xyz))
     content = bytearray((tmp_path / "a.laz").read_bytes())
-    offset, length = struct.unpack_from("<I", content, 96)[0], struct.unpack_from("<H", content, 105)[0]
+    offset, length = (
+        struct.unpack_from("<I", content, 96)[0],
+        struct.unpack_from("<H", content, 105)[0],
+    )
     first = offset + 8 + length + 4  # place of the chunk table, first point, number of points
-    content[first:first + 36] = struct.pack("<9I", *[0xF0000000] * 9)
+    content[first : first + 36] = struct.pack("<9I", *[0xF0000000] * 9)
     (tmp_path / "bad.laz").write_bytes(content)
     with pytest.raises(FileFormatError, match="cannot unpack") as caught:
         read(tmp_path / "bad.laz")

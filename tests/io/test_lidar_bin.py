@@ -63,7 +63,10 @@ def test_named_columns_are_obeyed(tmp_path):
         read(save(tmp_path, scan(101, 5)), format="bin4")
 
 
-@pytest.mark.parametrize("content", [b"\0" * 37, b"\xff" * 80, np.full((20, 4), 1e30, "<f4").tobytes(), b"text is no scan!"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\0" * 37, b"\xff" * 80, np.full((20, 4), 1e30, "<f4").tobytes(), b"text is no scan!"],
+)
 def test_faults(tmp_path, content):
     (tmp_path / "a.bin").write_bytes(content)
     with pytest.raises(FileFormatError) as caught:

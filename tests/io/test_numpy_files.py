@@ -56,16 +56,34 @@ def with_header(text):
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"\0" * 96
 
 
-@pytest.mark.parametrize("content", [
-    npy(np.zeros(3)), npy(np.zeros((3, 2))), npy(np.zeros((2, 3, 3))), npy(np.zeros((0, 3))), npy(np.zeros((2, 3), complex)),
-    npy(np.array([["a", "b", "c"]])), npy(np.zeros((2, 3), bool)), npy(np.array([{}], object), allow_pickle=True),
-    npy(np.zeros((4, 3)))[:-1], npy(np.zeros((4, 3)))[:20], b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff{}",
-    with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3)}"), with_header("{'descr': '<f8'}"),
-    with_header("__import__('os').system('true')"), with_header("(" * 5000), with_header("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3)}"),
-    with_header("{'descr': '|V0', 'fortran_order': False, 'shape': (2, 3)}"), with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2.0, 3)}"),
-    with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999, 3)}"), with_header("[1]"),
-    with_header("{'descr': [('x', 'O')], 'fortran_order': False, 'shape': (2,)}"), with_header("{'descr': 3j, 'fortran_order': 0, 'shape': ()}"),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(np.zeros(3)),
+        npy(np.zeros((3, 2))),
+        npy(np.zeros((2, 3, 3))),
+        npy(np.zeros((0, 3))),
+        npy(np.zeros((2, 3), complex)),
+        npy(np.array([["a", "b", "c"]])),
+        npy(np.zeros((2, 3), bool)),
+        npy(np.array([{}], object), allow_pickle=True),
+        npy(np.zeros((4, 3)))[:-1],
+        npy(np.zeros((4, 3)))[:20],
+        b"\x93NUMPY",
+        b"\x93NUMPY\x01\x00\xff\xff{}",
+        with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3)}"),
+        with_header("{'descr': '<f8'}"),
+        with_header("__import__('os').system('true')"),
+        with_header("(" * 5000),
+        with_header("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3)}"),
+        with_header("{'descr': '|V0', 'fortran_order': False, 'shape': (2, 3)}"),
+        with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2.0, 3)}"),
+        with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999, 3)}"),
+        with_header("[1]"),
+        with_header("{'descr': [('x', 'O')], 'fortran_order': False, 'shape': (2,)}"),
+        with_header("{'descr': 3j, 'fortran_order': 0, 'shape': ()}"),
+    ],
+)
 def test_faults(tmp_path, content):
     with pytest.raises(FileFormatError) as caught:
         read(save(tmp_path, content))
@@ -88,7 +106,12 @@ def npz(members, compression=zipfile.ZIP_DEFLATED):
 @pytest.mark.parametrize("key", ["xyz", "points", "pos"])
 def test_npz_keys_and_attributes(tmp_path, key):
     cloud = full_cloud(9)
-    members = {key: npy(cloud.xyz), "normals": npy(cloud.normal), "labels": npy(np.arange(9)), "weight": npy(np.ones((9, 2)))}
+    members = {
+        key: npy(cloud.xyz),
+        "normals": npy(cloud.normal),
+        "labels": npy(np.arange(9)),
+        "weight": npy(np.ones((9, 2))),
+    }
     back = read(save(tmp_path, npz(members), "a.npz"))
     assert set(back.attributes) == {"normal", "label", "weight"}
     np.testing.assert_array_equal(back.xyz, cloud.xyz)
@@ -96,7 +119,9 @@ def test_npz_keys_and_attributes(tmp_path, key):
 
 def test_npz_arrays_of_other_lengths_are_told(tmp_path):
     with told("array faces (2, 3)"):
-        cloud = read(save(tmp_path, npz({"xyz": npy(np.eye(3)), "faces": npy(np.zeros((2, 3)))}), "a.npz"))
+        cloud = read(
+            save(tmp_path, npz({"xyz": npy(np.eye(3)), "faces": npy(np.zeros((2, 3)))}), "a.npz")
+        )
     assert not cloud.attributes
 
 
@@ -113,12 +138,21 @@ def test_npz_bomb_is_refused_before_it_unpacks(tmp_path):
         read(save(tmp_path, content, "a.npz"))
 
 
-@pytest.mark.parametrize("content", [
-    npz({"a": npy(np.eye(3))}), npz({"xyz": npy(np.zeros(3))}), npz({"xyz": b"not npy"}), npz({}), npz({"xyz": npy(np.eye(3))})[:-30],
-    npz({"xyz": npy(np.array([{}], object), allow_pickle=True)}), npz({"xyz": npy(np.eye(3)), "normal": npy(np.zeros((3, 2)))}),
-    npz({f"a{k}": b"" for k in range(1001)}), b"PK\x03\x04" + b"\0" * 200,
-    npz({"xyz": npy(np.eye(3))}, zipfile.ZIP_STORED).replace(b"\x00\xf0?", b"\x00\xf1?"),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        npz({"a": npy(np.eye(3))}),
+        npz({"xyz": npy(np.zeros(3))}),
+        npz({"xyz": b"not npy"}),
+        npz({}),
+        npz({"xyz": npy(np.eye(3))})[:-30],
+        npz({"xyz": npy(np.array([{}], object), allow_pickle=True)}),
+        npz({"xyz": npy(np.eye(3)), "normal": npy(np.zeros((3, 2)))}),
+        npz({f"a{k}": b"" for k in range(1001)}),
+        b"PK\x03\x04" + b"\0" * 200,
+        npz({"xyz": npy(np.eye(3))}, zipfile.ZIP_STORED).replace(b"\x00\xf0?", b"\x00\xf1?"),
+    ],
+)
 def test_npz_faults(tmp_path, content):
     with pytest.raises(FileFormatError) as caught:
         read(save(tmp_path, content, "a.npz"))

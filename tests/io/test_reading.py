@@ -31,8 +31,20 @@ def test_content_decides_without_a_suffix(name, tmp_path):
     assert len(back) == len(data)
 
 
-@pytest.mark.parametrize("content_format,suffix", [("ply", "pcd"), ("pcd", "bin"), ("off", "ply"), ("npy", "xyz"), ("las", "ply"),
-                                                   ("xyz", "ply"), ("ply", "txt"), ("npz", "h5"), ("xyz", "npy")])
+@pytest.mark.parametrize(
+    "content_format,suffix",
+    [
+        ("ply", "pcd"),
+        ("pcd", "bin"),
+        ("off", "ply"),
+        ("npy", "xyz"),
+        ("las", "ply"),
+        ("xyz", "ply"),
+        ("ply", "txt"),
+        ("npz", "h5"),
+        ("xyz", "npy"),
+    ],
+)
 def test_content_wins_over_the_suffix_and_says_so(content_format, suffix, tmp_path):
     write(tmp_path / f"a.{content_format}", PointCloud(np.eye(4, 3, dtype=np.float32)))
     os.rename(tmp_path / f"a.{content_format}", tmp_path / f"b.{suffix}")
@@ -66,14 +78,27 @@ def test_paths_that_are_no_files(tmp_path):
     (tmp_path / "noise").write_bytes(b"\x01\x02\x03" * 50)
     (tmp_path / "weights.pth").write_bytes(b"\x80\x02\x8a" * 50)
     os.mkfifo(tmp_path / "pipe.ply")
-    cases = {"nothing.ply": "no such file", "": "folder", "empty.ply": "empty", "packed.xyz": "gzip", "noise": "known format",
-             "weights.pth": "pickle", "pipe.ply": "pipe", "packed.xyz/a.ply": "cannot be read", "nul\0.ply": "cannot be read",
-             "x" * 300: "cannot be read"}
+    cases = {
+        "nothing.ply": "no such file",
+        "": "folder",
+        "empty.ply": "empty",
+        "packed.xyz": "gzip",
+        "noise": "known format",
+        "weights.pth": "pickle",
+        "pipe.ply": "pipe",
+        "packed.xyz/a.ply": "cannot be read",
+        "nul\0.ply": "cannot be read",
+        "x" * 300: "cannot be read",
+    }
     for name, word in cases.items():
         for action in (read, read_cloud, describe):
             with pytest.raises(FileFormatError, match=word) as caught:
                 action(tmp_path / name if name else tmp_path)
-            assert caught.value.exit_code == 3 and caught.value.hint and name[:20] in caught.value.where
+            assert (
+                caught.value.exit_code == 3
+                and caught.value.hint
+                and name[:20] in caught.value.where
+            )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -141,7 +166,10 @@ def test_read_cloud_of_a_flat_mesh_names_the_file(tmp_path):
 def test_describe_a_cloud(tmp_path):
     grid = np.stack(np.meshgrid(*[np.arange(10.0)] * 3), -1).reshape(-1, 3) * 0.5
     xyz = np.concatenate([grid, grid[:10]]).astype(np.float32)
-    write(tmp_path / "a.ply", PointCloud(xyz, attributes={"intensity": np.full(1010, np.nan, np.float32)}))
+    write(
+        tmp_path / "a.ply",
+        PointCloud(xyz, attributes={"intensity": np.full(1010, np.nan, np.float32)}),
+    )
     told_ = describe(tmp_path / "a.ply")
     assert told_["format"] == "ply" and told_["kind"] == "cloud" and told_["num_points"] == 1010
     assert told_["attributes"] == {"intensity": {"dtype": "float32", "shape": [1010]}}
@@ -154,13 +182,20 @@ def test_describe_a_cloud(tmp_path):
 def test_describe_bounds_of_far_clouds_in_doubles(tmp_path):
     write(tmp_path / "a.ply", full_cloud(origin=(5e6, 1e5, 0)))
     cloud = full_cloud(origin=(5e6, 1e5, 0))
-    np.testing.assert_allclose(describe(tmp_path / "a.ply")["bounds"][0], cloud.absolute().min(0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        describe(tmp_path / "a.ply")["bounds"][0], cloud.absolute().min(0), rtol=0, atol=1e-5
+    )
 
 
 def test_describe_a_mesh_and_one_point(tmp_path):
     write(tmp_path / "a.off", cube())
     told_ = describe(tmp_path / "a.off")
-    assert (told_["num_points"], told_["num_vertices"], told_["num_faces"], told_["kind"]) == (8, 8, 12, "mesh")
+    assert (told_["num_points"], told_["num_vertices"], told_["num_faces"], told_["kind"]) == (
+        8,
+        8,
+        12,
+        "mesh",
+    )
     assert told_["spacing"] == 1
     (tmp_path / "one.xyz").write_bytes(b"1 2 3\n1 2 3\n")
     one = describe(tmp_path / "one.xyz")
@@ -178,6 +213,7 @@ def test_formats_lists_every_row():
 
 
 def test_import_is_light():
-    code = "import sys, pcinv.io; print(sorted({'torch', 'h5py', 'trimesh', 'laspy', 'scipy', 'open3d'} & set(sys.modules)))"
+    heavy = {"torch", "h5py", "trimesh", "laspy", "scipy", "open3d"}
+    code = f"import sys, pcinv.io; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

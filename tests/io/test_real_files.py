@@ -23,7 +23,9 @@ def files(pattern, count=3):
 
 
 def test_3dmatch():
-    for path in files("3DMatch/fragments/*/cloud_bin_0.ply") + files("3DMatch/fragments_full/*/*.ply"):
+    for path in files("3DMatch/fragments/*/cloud_bin_0.ply") + files(
+        "3DMatch/fragments_full/*/*.ply"
+    ):
         assert describe(path)["num_points"] > 3000
     cloud = read(files("3DMatch/fragments_full/*/cloud_bin_0.ply")[0])
     assert len(cloud) == 258_342 and not cloud.origin.any()
@@ -66,7 +68,11 @@ def test_modelnet40_off():
         assert isinstance(mesh, Mesh)
     with told("sampled at 256 points"):
         read_cloud(files("ModelNet40-off/bathtub/train/bathtub_0001.off")[0], points=256)
-    assert files("ModelNet40-off/bathtub/train/bathtub_0001.off")[0].read_bytes().startswith(b"OFF3514")
+    assert (
+        files("ModelNet40-off/bathtub/train/bathtub_0001.off")[0]
+        .read_bytes()
+        .startswith(b"OFF3514")
+    )
 
 
 def test_pcd_files():

@@ -75,11 +75,19 @@ def test_far_origin_keeps_millimetres(name, tmp_path):
 
 def test_bin_says_that_far_digits_are_lost(tmp_path):
     with told("digits beyond float32"):
-        write(tmp_path / "far.bin", PointCloud(np.ones((4, 3), np.float32), np.array([5e6, 0.1, 0])))
+        write(
+            tmp_path / "far.bin", PointCloud(np.ones((4, 3), np.float32), np.array([5e6, 0.1, 0]))
+        )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(KEPT)), st.sampled_from(KINDS), st.integers(1, 40), st.integers(0, 99), st.booleans())
+@given(
+    st.sampled_from(sorted(KEPT)),
+    st.sampled_from(KINDS),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    st.booleans(),
+)
 def test_hostile_clouds_round_trip(tmp_path_factory, name, kind, size, seed, single):
     points = make_cloud(kind, size, seed)
     xyz, origin = split_origin(points.astype(np.float32) if single else points)
@@ -89,7 +97,7 @@ def test_hostile_clouds_round_trip(tmp_path_factory, name, kind, size, seed, sin
         write(path, PointCloud(xyz, origin))
         back = read(path, format="bin4" if name == "bin" else None)
     far = np.abs(xyz + origin).max()
-    # float32 keeps 2^-24 of the largest offset; las has 2^-30 of the extent, bin 2^-24 of everything
+    # float32 keeps 2^-24 of the largest offset, las 2^-30 of the extent, bin 2^-24 of everything
     atol = (np.ptp(points, axis=0).max() + np.abs(xyz).max()) * 2.0**-22 + far * 2.0**-50
     atol += far * 2.0**-23 if name == "bin" else 0
     np.testing.assert_allclose(back.absolute(), xyz + origin, rtol=0, atol=atol)
@@ -121,9 +129,14 @@ def test_meshes_keep_normals_and_doubles(name, tmp_path):
 @pytest.mark.parametrize("name", ["ply", "pcd", "npz"])
 def test_wide_attributes_come_back(name, tmp_path):
     rng = np.random.default_rng(0)
-    wide = {"fpfh": rng.random((9, 33)).astype(np.float32), "pair": rng.integers(-5, 5, (9, 2)).astype(np.int16),
-            "one": rng.random((9, 1))}
-    write(tmp_path / f"a.{name}", PointCloud(rng.random((9, 3)).astype(np.float32), attributes=wide))
+    wide = {
+        "fpfh": rng.random((9, 33)).astype(np.float32),
+        "pair": rng.integers(-5, 5, (9, 2)).astype(np.int16),
+        "one": rng.random((9, 1)),
+    }
+    write(
+        tmp_path / f"a.{name}", PointCloud(rng.random((9, 3)).astype(np.float32), attributes=wide)
+    )
     back = read(tmp_path / f"a.{name}").attributes
     for key in ("fpfh", "pair"):
         np.testing.assert_array_equal(back[key], wide[key])
@@ -145,17 +158,25 @@ def test_hostile_attribute_names_do_not_break_the_header(name, tmp_path):
     assert "a_b" in back.attributes and len(back.attributes) >= 3
 
 
-@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "?"])
+@pytest.mark.parametrize(
+    "kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "?"]
+)
 @pytest.mark.parametrize("name", ["ply", "pcd", "npz", "las", "csv"])
 def test_values_of_every_type_come_back(name, kind, tmp_path):
     values = np.array([0, 1, 1, 0, 100]).astype(kind)
-    write(tmp_path / f"a.{name}", PointCloud(np.eye(5, 3, dtype=np.float32), attributes={"value": values}))
+    write(
+        tmp_path / f"a.{name}",
+        PointCloud(np.eye(5, 3, dtype=np.float32), attributes={"value": values}),
+    )
     back = read(tmp_path / f"a.{name}").attributes["value"]
     np.testing.assert_array_equal(back.astype(np.float64), values.astype(np.float64))
 
 
 def test_what_a_format_cannot_hold_is_named(tmp_path):
-    cloud = PointCloud(np.eye(3, dtype=np.float32), attributes={"id": np.array([2**63 - 1, 1, 2]), "word": np.array(["a", "b", "c"])})
+    cloud = PointCloud(
+        np.eye(3, dtype=np.float32),
+        attributes={"id": np.array([2**63 - 1, 1, 2]), "word": np.array(["a", "b", "c"])},
+    )
     for name in ("ply", "csv"):  # numbers in text come back as float64
         with told("word, id"):
             write(tmp_path / f"a.{name}", cloud)

@@ -27,7 +27,9 @@ def test_same_seed_same_points():
 
 def test_density_follows_area_and_is_even_inside():
     # two triangles, the second of nine times the area, cut at x = 5; and the square of the first
-    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [10, 0, 0], [13, 0, 0], [10, 3, 0]], float)
+    vertices = np.array(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [10, 0, 0], [13, 0, 0], [10, 3, 0]], float
+    )
     xyz = sample_surface(Mesh(vertices, np.array([[0, 1, 2], [3, 4, 5]])), 4000, 0).absolute()
     assert stats.binomtest(int((xyz[:, 0] < 5).sum()), 4000, 0.1).pvalue > 1e-3
     local = (xyz[xyz[:, 0] > 5] - [10, 0, 0]) / 3
@@ -50,17 +52,23 @@ def test_scales(scale):
 
 
 def test_far_meshes_get_an_origin():
-    cloud = sample_surface(Mesh(cube().vertices + [5e5, 5e6, 0], cube().faces), 50, 0)
+    cloud = sample_surface(Mesh(cube().vertices + np.array([5e5, 5e6, 0]), cube().faces), 50, 0)
     assert cloud.origin.any() and np.abs(cloud.xyz).max() < 3
     local = cloud.absolute() - [5e5, 5e6, 0]
     assert local.min() > -1e-6 and local.max() < 1 + 1e-6
 
 
-@pytest.mark.parametrize("mesh,count,kind", [
-    (Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]])), 5, InputError), (Mesh(np.eye(3), np.zeros((0, 3), np.int64)), 5, InputError),
-    (Mesh(np.eye(3) * 1e200, np.array([[0, 1, 2]])), 5, InputError), (cube(), 0, InputError), (cube(), -1, InputError),
-    (cube(), 10**12, LimitError),
-])
+@pytest.mark.parametrize(
+    "mesh,count,kind",
+    [
+        (Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]])), 5, InputError),
+        (Mesh(np.eye(3), np.zeros((0, 3), np.int64)), 5, InputError),
+        (Mesh(np.eye(3) * 1e200, np.array([[0, 1, 2]])), 5, InputError),
+        (cube(), 0, InputError),
+        (cube(), -1, InputError),
+        (cube(), 10**12, LimitError),
+    ],
+)
 def test_faults(mesh, count, kind):
     with pytest.raises(kind) as caught:
         sample_surface(mesh, count, 0)

@@ -21,12 +21,28 @@ def save(tmp_path, content, name="a.xyz"):
     return tmp_path / name
 
 
-@pytest.mark.parametrize("content", [
-    b"1 2 3\n4 5 6\n", b"1 2 3\n4 5 6", b"1,2,3\n4,5,6\n", b"1, 2, 3\r\n4, 5, 6\r\n", b"1;2;3\n4;5;6\n", b"1\t2\t3\n4\t5\t6\n",
-    b"# comment\n1 2 3 # first\n\n// another\n4 5 6\n", b"x y z\n1 2 3\n4 5 6\n", b"\xef\xbb\xbfx,y,z\n1,2,3\n4,5,6\n",
-    b"X;Y;Z\n1;2;3\n4;5;6\n", b"1 2 3\r4 5 6\r", b"  1 2 3  \n   4 5 6\n\n\n", b"2\n1 2 3\n4 5 6\n", b"1,2,3,\n4,5,6,\n",
-    b"+1 2.0 3e0\n.4e1 5. 600E-2\n", b'"x","y","z"\n1,2,3\n4,5,6\n', b"//X Y Z\n1 2 3\n4 5 6\n",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"1 2 3\n4 5 6\n",
+        b"1 2 3\n4 5 6",
+        b"1,2,3\n4,5,6\n",
+        b"1, 2, 3\r\n4, 5, 6\r\n",
+        b"1;2;3\n4;5;6\n",
+        b"1\t2\t3\n4\t5\t6\n",
+        b"# comment\n1 2 3 # first\n\n// another\n4 5 6\n",
+        b"x y z\n1 2 3\n4 5 6\n",
+        b"\xef\xbb\xbfx,y,z\n1,2,3\n4,5,6\n",
+        b"X;Y;Z\n1;2;3\n4;5;6\n",
+        b"1 2 3\r4 5 6\r",
+        b"  1 2 3  \n   4 5 6\n\n\n",
+        b"2\n1 2 3\n4 5 6\n",
+        b"1,2,3,\n4,5,6,\n",
+        b"+1 2.0 3e0\n.4e1 5. 600E-2\n",
+        b'"x","y","z"\n1,2,3\n4,5,6\n',
+        b"//X Y Z\n1 2 3\n4 5 6\n",
+    ],
+)
 def test_dialects(tmp_path, content):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -35,16 +51,34 @@ def test_dialects(tmp_path, content):
     assert not cloud.attributes
 
 
-@pytest.mark.parametrize("content,line,word", [
-    (b"0 0 0\n1 1\n2 2 2 2\n", 2, "row of 2"), (b"0 0 0\none two three\n", 2, "'one'"), (b"0,0,0\n1,,1\n", 2, "separators"), (b"0,,0,0\n1,,1,1\n", 1, "separators"),
-    (b",0,0,0\n,1,1,1\n", 1, "separators"), (b"0,0,0,,\n1,1,1,,\n", 1, "separators"),
-    (b"0,0,0\n1,1\n", 2, "row of 2"), (b"# c\n\n0 0 0\n1 1 1x\n", 4, "'1x'"), (b"0 0 0\n1.5.5 1 1\n", 2, "'1.5.5'"),
-    (b"0 0 0\n1_0 1 1\n", 2, "'1_0'"), (b"0 0 0\n0x10 1 1\n", 2, "'0x10'"), (b"0 0 0\n1-2 1 1\n", 2, "'1-2'"),
-    (b"0;0;0\n1,5;1;1\n", 2, "'1,5'"), (b"x y z w\n0 0 0\n", 1, "4 column names"), (b"9\n0 0 0\n1 1 1\n", 1, "9 points promised"),
-    (b"a b c\n0 0 0\n", None, "no columns x, y, z"), (b"1 2\n3 4\n", None, "at least x, y, z"), (b"# nothing\n", None, "no rows"),
-    (b"hello\n", None, ""), (b"x x y z\n1 2 3 4\n", None, "same name"), (b"0 0 0\n1 1 1" + b" " * 70_000 + b"\n", 2, "MAX_LINE_BYTES"),
-    (b"0 0 0\n\xff\xfe1 1 1\n", 2, "not a number"), (b"0 0 0\nnan(2) 1 1\n", 2, "'nan(2)'"),
-])
+@pytest.mark.parametrize(
+    "content,line,word",
+    [
+        (b"0 0 0\n1 1\n2 2 2 2\n", 2, "row of 2"),
+        (b"0 0 0\none two three\n", 2, "'one'"),
+        (b"0,0,0\n1,,1\n", 2, "separators"),
+        (b"0,,0,0\n1,,1,1\n", 1, "separators"),
+        (b",0,0,0\n,1,1,1\n", 1, "separators"),
+        (b"0,0,0,,\n1,1,1,,\n", 1, "separators"),
+        (b"0,0,0\n1,1\n", 2, "row of 2"),
+        (b"# c\n\n0 0 0\n1 1 1x\n", 4, "'1x'"),
+        (b"0 0 0\n1.5.5 1 1\n", 2, "'1.5.5'"),
+        (b"0 0 0\n1_0 1 1\n", 2, "'1_0'"),
+        (b"0 0 0\n0x10 1 1\n", 2, "'0x10'"),
+        (b"0 0 0\n1-2 1 1\n", 2, "'1-2'"),
+        (b"0;0;0\n1,5;1;1\n", 2, "'1,5'"),
+        (b"x y z w\n0 0 0\n", 1, "4 column names"),
+        (b"9\n0 0 0\n1 1 1\n", 1, "9 points promised"),
+        (b"a b c\n0 0 0\n", None, "no columns x, y, z"),
+        (b"1 2\n3 4\n", None, "at least x, y, z"),
+        (b"# nothing\n", None, "no rows"),
+        (b"hello\n", None, ""),
+        (b"x x y z\n1 2 3 4\n", None, "same name"),
+        (b"0 0 0\n1 1 1" + b" " * 70_000 + b"\n", 2, "MAX_LINE_BYTES"),
+        (b"0 0 0\n\xff\xfe1 1 1\n", 2, "not a number"),
+        (b"0 0 0\nnan(2) 1 1\n", 2, "'nan(2)'"),
+    ],
+)
 def test_faults_are_named_by_line(tmp_path, content, line, word):
     with pytest.raises(FileFormatError) as caught:
         read(save(tmp_path, content))
@@ -68,8 +102,15 @@ def test_line_numbers_hold_across_blocks(tmp_path, monkeypatch):
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.lists(st.floats(allow_nan=False, width=64), min_size=1, max_size=6), min_size=1, max_size=12),
-       st.sampled_from([" ", "\t", "  "]), st.sampled_from(["\n", "\r\n", "\n\n"]))
+@given(
+    st.lists(
+        st.lists(st.floats(allow_nan=False, width=64), min_size=1, max_size=6),
+        min_size=1,
+        max_size=12,
+    ),
+    st.sampled_from([" ", "\t", "  "]),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+)
 def test_rows_keep_their_lengths_and_values(tmp_path_factory, rows, separator, end):
     text = end.join(separator.join(repr(v) for v in row) for row in rows)
     path = save(tmp_path_factory.mktemp("rows"), text.encode())
@@ -102,7 +143,9 @@ def test_columns_are_known_by_their_values(tmp_path):
 
 
 def test_names_of_the_header_are_used(tmp_path):
-    cloud = read(save(tmp_path, b"label,Y,X,Z,nx,ny,nz,R,G,B,my value\n1,2,3,4,0,0,2,255,0,1,0.5\n", "a.csv"))
+    cloud = read(
+        save(tmp_path, b"label,Y,X,Z,nx,ny,nz,R,G,B,my value\n1,2,3,4,0,0,2,255,0,1,0.5\n", "a.csv")
+    )
     np.testing.assert_array_equal(cloud.xyz, [[3, 2, 4]])
     np.testing.assert_array_equal(cloud.attributes["normal"], [[0, 0, 2]])
     np.testing.assert_array_equal(cloud.attributes["color"], [[255, 0, 1]])

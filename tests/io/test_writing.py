@@ -68,7 +68,8 @@ from pcinv.types import Mesh, PointCloud
 import numpy as np
 warnings.simplefilter("ignore")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-data = full_cloud(20_000) if FORMATS["{name}"].writes_clouds else Mesh(cube().vertices, np.tile(cube().faces, (2000, 1)))
+mesh = Mesh(cube().vertices, np.tile(cube().faces, (2000, 1)))
+data = full_cloud(20_000) if FORMATS["{name}"].writes_clouds else mesh
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     write({str(tmp_path / f"a.{name}")!r}, data)

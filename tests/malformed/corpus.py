@@ -1,4 +1,4 @@
-"""Files that are broken in known ways, made by code. Each must end in a typed error that names it."""
+"""Files that are broken in known ways, made by code; each must end in an error that names it."""
 
 import gzip
 import io
@@ -8,10 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-PLY = "ply\nformat {} 1.0\nelement vertex {}\nproperty float x\nproperty float y\nproperty float z\n{}end_header\n"
+PLY = (
+    "ply\nformat {} 1.0\nelement vertex {}\nproperty float x\nproperty float y\n"
+    "property float z\n{}end_header\n"
+)
 FACE = "element face {}\nproperty list uchar int vertex_indices\n"
-PCD = ("VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH {0}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\n"
-       "POINTS {0}\nDATA {1}\n")
+PCD = (
+    "VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH {0}\nHEIGHT 1\n"
+    "VIEWPOINT 0 0 0 1 0 0 0\n"
+    "POINTS {0}\nDATA {1}\n"
+)
 LITTLE = "binary_little_endian"
 BIG = 2_000_000_000
 
@@ -53,7 +59,13 @@ def las_header(points, size=400):
 
 def glb(tree, total=None):
     tree += b" " * (-len(tree) % 4)
-    return b"glTF" + struct.pack("<II", 2, total or 20 + len(tree)) + struct.pack("<I", len(tree)) + b"JSON" + tree
+    return (
+        b"glTF"
+        + struct.pack("<II", 2, total or 20 + len(tree))
+        + struct.pack("<I", len(tree))
+        + b"JSON"
+        + tree
+    )
 
 
 def plain_files():
@@ -80,14 +92,18 @@ def plain_files():
         "noxyz.ply": b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float a\nend_header\n1\n",
         "range.ply": ply(3, square + b"\x03" + struct.pack("<3i", 0, 1, 9), LITTLE, FACE.format(1)),
         "rangeneg.ply": ply(3, b"0 0 0\n1 0 0\n0 1 0\n3 0 1 -1\n", "ascii", FACE.format(1)),
-        "cutface.ply": ply(3, square + b"\xff" + struct.pack("<3i", 0, 1, 2), LITTLE, FACE.format(1)),
+        "cutface.ply": ply(
+            3, square + b"\xff" + struct.pack("<3i", 0, 1, 2), LITTLE, FACE.format(1)
+        ),
         "short.pcd": pcd(3, "ascii", b"0 0 0\n"),
         "rows.pcd": pcd(3, "ascii", b"0.25 0.25 0.25\n1.25 1.25 1.25\n"),
         "trunc.pcd": pcd(4, "binary", b"\0" * 40),
         "huge.pcd": pcd(BIG, "ascii", b"0 0 0\n"),
         "hugeb.pcd": pcd(BIG, "binary", b"\0" * 24),
         "liar.pcd": pcd(100, "binary_compressed", struct.pack("<II", 10, 1 << 31) + b"\0" * 10),
-        "liar2.pcd": pcd(BIG // 12, "binary_compressed", struct.pack("<II", 10, BIG // 12 * 12) + b"\0" * 10),
+        "liar2.pcd": pcd(
+            BIG // 12, "binary_compressed", struct.pack("<II", 10, BIG // 12 * 12) + b"\0" * 10
+        ),
         "damaged.pcd": pcd(2, "binary_compressed", struct.pack("<II", 4, 24) + b"\xff\xff\xff\xff"),
         "range.off": b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 9\n",
         "huge.off": b"OFF\n2000000000 1 0\n0 0 0\n",
@@ -127,10 +143,14 @@ def plain_files():
         "cut.las": las_header(1_000_000),
         "header.las": b"LASF" + b"\0" * 50,
         "huge.glb": glb(b'{"asset":{"version":"2.0"}}', 10**9),
-        "accessor.glb": glb(b'{"asset":{"version":"2.0"},"accessors":[{"count":99999999999,"componentType":5126,"type":"VEC3"}]}'),
-        "outside.glb": glb(b'{"asset":{"version":"2.0"},"buffers":[{"uri":"secret.bin","byteLength":9}]}'),
+        "accessor.glb": glb(
+            b'{"asset":{"version":"2.0"},"accessors":[{"count":99999999999,"componentType":5126,"type":"VEC3"}]}'
+        ),
+        "outside.glb": glb(
+            b'{"asset":{"version":"2.0"},"buffers":[{"uri":"secret.bin","byteLength":9}]}'
+        ),
         "nothing.glb": glb(b'{"asset":{"version":"2.0"}}'),
-        "evil.pt": b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94.",
+        "evil.pt": b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.",
         "unknown.dat": b"\x01\x02\x03" * 40,
     }
 
@@ -153,7 +173,9 @@ def write_h5(folder: Path) -> list[str]:
         file.create_virtual_dataset("data", layout)
     with h5py.File(folder / "bomb.h5", "w") as file:
         zeros = np.zeros((4_000_000, 3), np.float32)
-        file.create_dataset("data", data=zeros, chunks=(4_000_000, 3), compression="gzip", compression_opts=9)
+        file.create_dataset(
+            "data", data=zeros, chunks=(4_000_000, 3), compression="gzip", compression_opts=9
+        )
     return ["never.h5", "storage.h5", "link.h5", "virtual.h5", "bomb.h5"]
 
 

@@ -1,4 +1,4 @@
-"""Every broken file: a typed error that names it, exit code 3, soon, in little memory, nothing written."""
+"""Each broken file: an error that names it, exit 3, soon, in little memory, nothing written."""
 
 import json
 import os
@@ -23,8 +23,13 @@ def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     names = write_corpus(folder)
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("child.py")), str(MEGABYTES), *names], cwd=folder,
-                          capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("child.py")), str(MEGABYTES), *names],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["file"] for line in lines] == names
@@ -47,17 +52,28 @@ def test_contract(answers, name):
 
 
 def test_no_answer_takes_long(answers):
-    slow = {name: told["seconds"] for name, told in answers.items() if told["seconds"] > 5 * SLOWEST}
+    slow = {
+        name: told["seconds"] for name, told in answers.items() if told["seconds"] > 5 * SLOWEST
+    }
     assert not slow
 
 
 def test_the_ceiling_bites(tmp_path):
-    """The control: a sound file that needs more memory than the ceiling is a resource limit, not a crash."""
+    """The control: a sound file that needs more than the ceiling is a resource limit."""
     import numpy as np
 
     np.save(tmp_path / "large.npy", np.ones((4_000_000, 3)))
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("child.py")), "64", str(tmp_path / "large.npy")],
-                          capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(Path(__file__).with_name("child.py")),
+            "64",
+            str(tmp_path / "large.npy"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert json.loads(done.stdout)["exit"] == 7
 
 
