@@ -1,4 +1,4 @@
-"""RISurConv written down layer by layer, as its description reads: the baseline of the speed figures.
+"""RISurConv written down layer by layer, as it is described: the baseline of the speed figures.
 
 Tensors are (B, C, K, S) as in the published code, every layer is a 1x1 convolution on all
 neighbours, every feature is computed by its own formula, each level samples and searches anew.
@@ -141,7 +141,7 @@ def forward(model, xyz, normal):
     distance = offset.norm(dim=-1)
     weight = distance.amax(1, keepdim=True) - distance
     axis = eigh3(torch.einsum("bn,bni,bnj->bij", weight, offset, offset).double())[1][:, None, :, 0]
-    b, n, _ = xyz.shape
+    b = len(xyz)
     outs = []
     for sign in (1, -1):
         turn = order(offset[:, None], (sign * axis).to(offset))

@@ -8,7 +8,9 @@ from torch import Tensor
 from pcinv.errors import InputError, ShapeError
 
 
-def check_points(xyz: Tensor, name: str = "xyz", *, min_points: int = 1, batched: bool = True) -> None:
+def check_points(
+    xyz: Tensor, name: str = "xyz", *, min_points: int = 1, batched: bool = True
+) -> None:
     """Raise unless `xyz` is a finite floating point (B, N, 3), or (N, 3) when not `batched`."""
     expected = "(B, N, 3)" if batched else "(N, 3)"
     if not isinstance(xyz, Tensor):
@@ -16,7 +18,8 @@ def check_points(xyz: Tensor, name: str = "xyz", *, min_points: int = 1, batched
                          hint="torch.as_tensor(array, dtype=torch.float32)")
     if xyz.dim() != (3 if batched else 2) or xyz.shape[-1] != 3:
         raise ShapeError(f"expected shape {expected}, got {tuple(xyz.shape)}", where=name,
-                         hint="points are rows of x, y, z" + ("; add a batch axis with xyz[None]" if batched else ""))
+                         hint="points are rows of x, y, z"
+                         + ("; add a batch axis with xyz[None]" if batched else ""))
     if not xyz.is_floating_point():
         raise ShapeError(f"expected floating point coordinates, got {xyz.dtype}", where=name,
                          hint=f"{name}.float()")
@@ -32,20 +35,25 @@ def check_finite(values: Tensor, name: str) -> None:
         flat = values.reshape(-1, values.shape[-1]) if values.dim() > 1 else values[:, None]
         bad = (~torch.isfinite(flat)).any(-1)
         first = int(bad.nonzero()[0, 0])
-        raise InputError(f"{int(bad.sum())} of {len(bad)} rows are not finite (the first is row {first})",
-                         where=name, hint="drop these points, or repair the file they come from")
+        raise InputError(
+            f"{int(bad.sum())} of {len(bad)} rows are not finite (the first is row {first})",
+            where=name, hint="drop these points, or repair the file they come from",
+        )
 
 
 def check_same_points(other: Tensor, xyz: Tensor, name: str) -> None:
     """Raise unless `other` has the leading shape of `xyz` (one row a point) and 3 columns."""
     if other.shape != xyz.shape:
-        raise ShapeError(f"expected shape {tuple(xyz.shape)} like the points, got {tuple(other.shape)}",
-                         where=name, hint="one vector for each point")
+        raise ShapeError(
+            f"expected shape {tuple(xyz.shape)} like the points, got {tuple(other.shape)}",
+            where=name, hint="one vector for each point",
+        )
     check_finite(other, name)
 
 
 def check_count(value: int, name: str, *, low: int = 1, high: int | None = None) -> None:
     """Raise unless low <= value <= high."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < low or (high is not None and value > high):
         limit = f"{low} or more" if high is None else f"{low} to {high}"
         raise InputError(f"{name} is {value}, expected {limit}", where=name, hint=f"choose {limit}")

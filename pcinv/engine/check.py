@@ -1,4 +1,4 @@
-"""`pcinv.check`: measure the invariance that a backbone promises, with random or trained weights."""
+"""`pcinv.check`: measure the invariance that a backbone promises, of random or trained weights."""
 
 from __future__ import annotations
 

@@ -112,6 +112,7 @@ __all__ = [
     "shuffle",
     "signed_angle",
     "sixd_to_matrix",
+    "stretch",
     "transform_normals",
     "transform_points",
     "vee",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pcinv.checks import check_points, check_same_points
 from pcinv.errors import InputError, unknown_name
+from pcinv.geometry.features import safe_normalize
 from pcinv.geometry.rotation import random_rotation, random_rotation_z
 
 ROTATION_KINDS = ("none", "z", "so3")
@@ -86,6 +87,35 @@ def scale(
 ) -> Float[Tensor, "n 3"]:
     """Multiply all coordinates by one number drawn from [low, high]."""
     return xyz * float(_uniform(1, low, high, generator))
+
+
+def stretch(
+    xyz: Float[Tensor, "n 3"],
+    normal: Float[Tensor, "n 3"] | None,
+    generator: torch.Generator | None = None,
+    *,
+    ratio: float = 1.5,
+) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"] | None]:
+    """Multiply each coordinate by a number of its own, log-uniform in [1 / ratio, ratio].
+
+    The largest distance from the origin stays what it was. Normals follow the surface: they are
+    multiplied by the inverse numbers and made unit again.
+
+    Raises InputError for a ratio below 1, ShapeError for other shapes.
+    """
+    check_points(xyz, batched=False, min_points=0)
+    if ratio < 1:
+        raise InputError(f"ratio is {ratio}, expected 1 or more", where="ratio",
+                         hint="1 changes nothing")
+    factor = _uniform(3, -math.log(ratio), math.log(ratio), generator).exp().to(xyz)
+    stretched = xyz * factor
+    if len(xyz):
+        reach, before = stretched.norm(dim=-1).amax(), xyz.norm(dim=-1).amax()
+        stretched = stretched * torch.where(reach > 0, before / reach, torch.ones_like(reach))
+    if normal is None:
+        return stretched, None
+    check_same_points(normal, xyz, "normal")
+    return stretched, safe_normalize(normal / factor)
 
 
 def shift(

@@ -65,7 +65,8 @@ class _Cloud:
         def apply(v: Tensor) -> Tensor:
             return (v.double() @ rotation.T).to(v.dtype)
 
-        return _Cloud(apply(self.xyz), None if self.normal is None else apply(self.normal), self.category)
+        normal = None if self.normal is None else apply(self.normal)
+        return _Cloud(apply(self.xyz), normal, self.category)
 
 
 class _Probe:
@@ -103,8 +104,8 @@ class _Probe:
 
 def _given(value: Tensor | None) -> Tensor:
     if value is None:
-        raise InputError("some clouds have normals or categories and some have none", where="clouds",
-                         hint="give them for all clouds or for none")
+        raise InputError("some clouds have normals or categories and some have none",
+                         where="clouds", hint="give them for all clouds or for none")
     return value
 
 

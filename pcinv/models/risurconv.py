@@ -1,4 +1,6 @@
-"""RISurConv (Zhang, Yang, Xiang: ECCV 2024, arXiv 2408.06110) and RIConv++ (IJCV 2022, arXiv 2202.13094).
+"""RISurConv (Zhang, Yang, Xiang, ECCV 2024) and RIConv++ (Zhang, Hua, Yeung, IJCV 2022).
+
+arXiv 2408.06110 and arXiv 2202.13094.
 
 A layer describes the K neighbours of each centre by rotation-invariant features in cyclic order,
 lets them attend to each other, joins what the neighbours carry and takes the maximum; then the
@@ -20,6 +22,7 @@ from pcinv.checks import check_points, check_same_points
 from pcinv.errors import ConfigError, InputError, nearest
 from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.symmetric import eigh3
+from pcinv.nn.backbone import Features, forward_by_size
 from pcinv.nn.risp import cyclic_order, riconv_features, risp_features
 from pcinv.nn.rows import LinearNorm, OffsetAttention, gather_rows, norm_relu_max
 from pcinv.ops import farthest_point_sample, knn, record_margin
@@ -88,14 +91,6 @@ class Points(NamedTuple):
     def take(self, index: Int[Tensor, "b s"]) -> "Points":
         picked = index.expand(3, *index.shape)
         return Points(self.xyz.gather(-1, picked), self.axis.gather(-1, picked))
-
-
-class Features(NamedTuple):
-    """What a backbone knows of a cloud: one vector, one a point, one a centre."""
-
-    global_: Tensor | None  # (B, C)
-    per_point: Tensor | None  # (B, N, C)
-    centres: Tensor  # (B, S, C)
 
 
 def describe_neighbours(
@@ -320,34 +315,8 @@ class RISurConv(nn.Module):
         if normal is not None:
             check_same_points(normal, xyz, "normal")
         if mask is not None:
-            return self._forward_masked(xyz, normal, mask, category)
+            return forward_by_size(self, xyz, normal, mask, category)
         return self.forward_head(self.forward_features(xyz, normal), category)
-
-    def _forward_masked(
-        self, xyz: Tensor, normal: Tensor | None, mask: Tensor, category: Tensor | None
-    ) -> Tensor:
-        counts = mask.sum(1)
-        if self.training and bool((counts != counts[0]).any()):
-            raise InputError("clouds of different size in training", where="mask",
-                             hint="sample every cloud to the same number of points")
-        logits = xyz.new_zeros(0)
-        for count in counts.unique().tolist():
-            rows = (counts == count).nonzero()[:, 0]
-            keep = mask[rows]
-            part = self.forward(
-                xyz[rows][keep].view(len(rows), count, 3),
-                None if normal is None else normal[rows][keep].view(len(rows), count, 3),
-                category=None if category is None else category[rows],
-            )
-            if logits.numel() == 0:
-                logits = part.new_zeros(*mask.shape[: part.dim() - 1], part.shape[-1])
-            if part.dim() == 2:
-                logits[rows] = part
-            else:
-                full = logits[rows]
-                full[keep] = part.reshape(-1, part.shape[-1])
-                logits[rows] = full
-        return logits
 
     def forward_features(
         self, xyz: Float[Tensor, "b n 3"], normal: Float[Tensor, "b n 3"] | None = None

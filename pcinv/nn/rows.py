@@ -101,7 +101,7 @@ class _NormReluMax(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         z, top, y, weight, mean, inverse = ctx.saved_tensors
-        g, k, c = z.shape
+        g, k, _ = z.shape
         grad = grad * (y > 0)
         grad_bias = grad.sum(0)
         grad_weight = ((top - mean) * inverse * grad).sum(0)
@@ -132,7 +132,9 @@ def _extreme(z: Tensor, scale: Tensor) -> Tensor:
     return torch.where(scale >= 0, top, z.amin(1)) if bool((scale < 0).any()) else top
 
 
-def gather_rows(rows: Float[Tensor, "b n c"], index: Int[Tensor, "b s k"]) -> Float[Tensor, "b s k c"]:
+def gather_rows(
+    rows: Float[Tensor, "b n c"], index: Int[Tensor, "b s k"]
+) -> Float[Tensor, "b s k c"]:
     """Take the rows that each of the S centres has as neighbours."""
     b, n, c = rows.shape
     flat = index + n * torch.arange(b, device=index.device)[:, None, None]

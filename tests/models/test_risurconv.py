@@ -14,7 +14,7 @@ from pcinv.geometry.rotation import random_rotation
 from pcinv.models.registry import BACKBONES, create_model, describe, list_models
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import plain_risurconv  # noqa: E402
+import plain_risurconv
 
 NAMES = ("risurconv", "riconv2")
 TASKS = {"classification": {"num_classes": 40}, "part_segmentation": {"num_classes": 50}}
@@ -237,9 +237,10 @@ def test_bad_normals_and_lone_training_clouds_are_named():
 
 
 def test_names_and_sizes_are_checked():
-    for options, error in (({"name": "risurcon"}, UnknownNameError), ({"task": "flow"}, UnknownNameError),
-                           ({"preset": "lite"}, UnknownNameError), ({"head_width": 3}, ConfigError),
-                           ({"num_classes": 0}, ConfigError)):
+    for options, error in (({"name": "risurcon"}, UnknownNameError),
+                           ({"task": "flow"}, UnknownNameError),
+                           ({"preset": "lite"}, UnknownNameError),
+                           ({"head_width": 3}, ConfigError), ({"num_classes": 0}, ConfigError)):
         with pytest.raises(error):
             create_model(**{"name": "risurconv", **options})
     with pytest.raises(UnknownNameError) as caught:

@@ -1,4 +1,4 @@
-"""Cyclic order and features of neighbourhoods. Numbers in names are those of the list of promises."""
+"""Cyclic order and features of neighbourhoods; numbers are those of the list of promises."""
 
 import math
 
@@ -55,7 +55,9 @@ def test_1_features_ignore_rotation_and_order(points, dtype, kind):
         g = torch.Generator().manual_seed(seed)
         r = random_rotation(generator=g, dtype=torch.float64)
         p = torch.randperm(offset.shape[-1], generator=g)
-        got = features_of(turned(offset, r)[..., p], turned(normal, r)[..., p], turned(axis, r), kind)
+        got = features_of(
+            turned(offset, r)[..., p], turned(normal, r)[..., p], turned(axis, r), kind
+        )
         assert (got - base).abs().max() < TOLERANCE[dtype] * (1 + base.abs().max())
 
 
