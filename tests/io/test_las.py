@@ -25,7 +25,8 @@ def test_all_dimensions_are_kept(tmp_path, laspy, version, kind, suffix):
     header.offsets, header.scales = [691_000, 5_335_000, 0], [0.001] * 3
     header.add_extra_dim(laspy.ExtraBytesParams(name="height", type=np.float32))
     las = laspy.LasData(header)
-    xyz = np.random.default_rng(0).uniform(0, 100, (40, 3)).round(3) + np.array([691_000, 5_335_000, 500])
+    far = np.array([691_000, 5_335_000, 500])
+    xyz = np.random.default_rng(0).uniform(0, 100, (40, 3)).round(3) + far
     las.x, las.y, las.z = xyz.T
     las.intensity, las.classification = np.arange(40) * 1000, np.arange(40) % 7
     las.red, las.green, las.blue = np.full(40, 65535), np.full(40, 256), np.zeros(40)

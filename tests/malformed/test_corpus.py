@@ -13,7 +13,7 @@ from pcinv.errors import FileFormatError
 from pcinv.io import read
 
 MEGABYTES = 512
-SLOWEST = 2.0  # seconds of processor time that a file may take, with room for a busy machine
+SLOWEST = 2.0  # seconds of processor time, so that a busy machine changes nothing
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_contract(answers, name):
 
 def test_no_answer_takes_long(answers):
     slow = {
-        name: told["seconds"] for name, told in answers.items() if told["seconds"] > 5 * SLOWEST
+        name: told["seconds"] for name, told in answers.items() if told["seconds"] > SLOWEST
     }
     assert not slow
 
