@@ -28,16 +28,10 @@ def command(talk: Talk, target: str, dataset: str | None, root: str | None, rota
     """Evaluate and show the metrics."""
     from pcinv.engine.evaluator import evaluate
 
-    done = evaluate(target, dataset=dataset, root=root, rotation=rotation, seed=seed, limit=limit,
-                    device=device or "auto")
-    result = evaluation_fields(done)
+    result: dict[str, Any] = to_plain(evaluate(
+        target, dataset=dataset, root=root, rotation=rotation, seed=seed, limit=limit,
+        device=device or "auto"))
     return Outcome(result, lambda t: show_evaluation(t, result))
-
-
-def evaluation_fields(evaluation: Any) -> dict[str, Any]:
-    """Return an evaluation as plain fields; large parts stay, since programs want them."""
-    fields: dict[str, Any] = to_plain(evaluation)
-    return fields
 
 
 def show_evaluation(talk: Talk, fields: dict[str, Any]) -> None:

@@ -122,6 +122,10 @@ def test_errors_of_runs(trained, tmp_path):
     ask(folder, "train", *TINY, "-o", "run", code=2)
     ask(folder, "train", "--resume", "run", "--set", "optim.lr=3.0", code=5)
     ask(folder, "predict", "run", "missing.ply", code=3)
+    ask(folder, "train", "--dataset", "modelnet10", "-o", "none", code=2)
+    ask(folder, "train", "--dataset", "modelnet10", "--root", tmp_path, "-o", "none", code=3)
+    ask(folder, "train", "--protocol", "so3/so3", "--device", "cuda:99", "-o", "none", code=4)
+    assert not (folder / "none").exists()
 
 
 def test_a_dry_run_writes_nothing(trained):
