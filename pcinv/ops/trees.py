@@ -29,6 +29,8 @@ Search = Callable[[Floats, int], tuple[Floats, Indices]]
 
 MIN_ROWS, MAX_ROWS = 128, 2**15
 """Fewer rows are not worth a thread; more are taken in parts, which bounds the memory."""
+MIN_BALANCED, MIN_ORDERED = 2048, 8192
+"""Sizes from which a balanced tree and an order of the queries pay; twice the speed at 100,000."""
 MIN_THINNED = 4096
 """In smaller clouds heavy duplication costs little."""
 MAX_CANDIDATES = 2**21
@@ -39,7 +41,8 @@ def scipy_tree(points: Floats) -> Search:
     """Build scipy's k-d tree; it releases the interpreter's lock."""
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(points, leafsize=16, balanced_tree=False, compact_nodes=False)
+    careful = len(points) > MIN_BALANCED  # twice the time to build, a tenth less to search
+    tree = cKDTree(points, leafsize=16, balanced_tree=careful, compact_nodes=careful)
 
     def search(query: Floats, k: int) -> tuple[Floats, Indices]:
         dist, index = tree.query(query, np.arange(1, k + 1))
@@ -60,16 +63,27 @@ def knn(
     dist2 = np.empty((batch, count, k))
     index = np.empty((batch, count, k), dtype=np.int64)
     built = parallel(lambda cloud: _build(cloud, k, tree), list(clouds))
+    order = [_by_place(cloud) for cloud in rows]
     parts = max(1, torch.get_num_threads() // batch)
     step = min(max(MIN_ROWS, -(-count // parts)), MAX_ROWS)
 
     def fill(job: tuple[int, int]) -> None:
         b, start = job
-        part = slice(start, start + step)
+        part = order[b][start : start + step]
         dist2[b, part], index[b, part] = _knn_rows(built[b], rows[b, part], clouds[b], k)
 
     parallel(fill, [(b, start) for b in range(batch) for start in range(0, count, step)])
     return torch.from_numpy(dist2), torch.from_numpy(index)
+
+
+def _by_place(query: Floats) -> Indices:
+    """Return an order in which successive rows are close: a large tree then stays in the cache."""
+    if len(query) <= MIN_ORDERED:
+        return np.arange(len(query))
+    from scipy.spatial import cKDTree
+
+    order: Indices = cKDTree(query, balanced_tree=False, compact_nodes=False).indices
+    return order
 
 
 def _build(points: Floats, k: int, tree: Callable[[Floats], Search]) -> Search:
