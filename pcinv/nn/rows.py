@@ -62,21 +62,37 @@ class OffsetAttention(nn.Module):
         """
         g, k, c = x.shape
         narrow = c // 4
-        weight = torch.cat((self.query.weight, self.key.weight, self.value.weight))
-        rows = x.reshape(g * k, c)
-        bias = F.pad(self.value.bias, (2 * narrow, 0))
-        qkv = F.linear(rows, weight, bias).view(g, k, -1)
-        q, key, v = qkv.split((narrow, narrow, c), dim=-1)
-        a = torch.bmm(q, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
+        offset, value = self.offset.linear, self.value
+        # W (x - r) = W x - sum_i A_ij (W V x_i): one product for all four maps, and r never exists.
+        weight = torch.cat((
+            self.query.weight, self.key.weight, offset.weight @ value.weight, offset.weight
+        ))
+        bias = torch.cat((
+            value.bias.new_zeros(2 * narrow), offset.weight @ value.bias, offset.bias
+        ))
+        if not self.training:
+            weight, bias = self._fold(weight, bias, c)
+        mapped = F.linear(x.reshape(g * k, c), weight, bias).view(g, k, -1)
+        query, key, moved, own = mapped.split((narrow, narrow, c, c), dim=-1)
+        a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
         if across > 1:
             total = a.view(g // across, across, k, k).sum(1, keepdim=True)
             total = total.expand(-1, across, k, k).reshape(g, k, k)
         else:
             total = a.sum(1, keepdim=True)  # over the queries
         a = a / (total + 1e-9)
-        difference = torch.baddbmm(x, a.transpose(1, 2), v, alpha=-1)  # x - r
-        offset = self.offset(difference.view(g * k, c)).view(g, k, c)
-        return x + F.relu(offset, inplace=True)
+        y = torch.baddbmm(own, a.transpose(1, 2), moved, alpha=-1)  # W (x - r)
+        if self.training:
+            y = self.offset.norm(y.view(g * k, c)).view(g, k, c)
+        return x + F.relu(y, inplace=True)
+
+    def _fold(self, weight: Tensor, bias: Tensor, c: int) -> tuple[Tensor, Tensor]:
+        """Put the normalisation of evaluation into the two maps that end in it."""
+        scale, shift = norm_affine(self.offset.norm)
+        narrow = len(weight) - 2 * c
+        scale = torch.cat((scale.new_ones(narrow), scale, scale))
+        shift = torch.cat((shift.new_zeros(narrow + c), shift))
+        return weight * scale[:, None], torch.addcmul(shift, bias, scale)
 
 
 class _NormReluMax(torch.autograd.Function):
