@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -40,7 +41,7 @@ _KEY = "pcinv"
 _STRICT = ConfigDict(extra="forbid")
 T = TypeVar("T")
 Normals = Literal["data", "estimate", "none"]
-_NAME = re.compile(r"step-\d{7,}(-partial)?")
+_NAME = re.compile(r"step-\d{7,}(-partial)?(-\d+)?")
 
 
 @pydantic_dataclasses.dataclass(frozen=True, config=_STRICT)
@@ -94,6 +95,10 @@ class _MetaFile:
     sha256: dict[str, str]
 
 
+_MODEL_META = TypeAdapter(ModelMeta)
+_META_FILE = TypeAdapter(_MetaFile)
+
+
 @dataclass(frozen=True)
 class Weights:
     """A model's tensors on CPU, and what they belong to."""
@@ -118,19 +123,20 @@ def save_checkpoint(
     """
     folder = run / CHECKPOINTS
     name = f"step-{progress.step:07d}" + ("-partial" if progress.batch else "")
-    target = folder / name
-    aside = folder / f"{name}.tmp-{os.getpid()}"
+    taken = (f"{name}-{again}" if again else name for again in itertools.count())
+    target = next(folder / free for free in taken if not (folder / free).exists())
+    aside = folder / f"{target.name}.tmp-{os.getpid()}"
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
     state = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
     meta = dataclasses.replace(meta, digest=digest(weights))
-    described = TypeAdapter(ModelMeta).dump_json(meta).decode()
+    described = _MODEL_META.dump_json(meta).decode()
     files = {
         MODEL: safetensors.torch.save(weights, {_KEY: described}),
         STATE: safetensors.torch.save(state),
     }
     hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
     whole = _MetaFile(SCHEMA_VERSION, meta, progress, hashes)
-    files[META] = TypeAdapter(_MetaFile).dump_json(whole, indent=1)
+    files[META] = _META_FILE.dump_json(whole, indent=1)
     try:
         _remove(folder.glob("*.tmp-*"))
         _remove(folder.glob("*.old-*"))
@@ -138,8 +144,6 @@ def save_checkpoint(
         for file, data in files.items():
             write_synced(aside / file, data)
         sync_folder(aside)
-        if target.exists():  # a stop without progress since the last resume
-            os.replace(target, folder / f"{name}.old-{os.getpid()}")
         os.replace(aside, target)
         sync_folder(folder)
     except OSError as error:
@@ -173,7 +177,8 @@ def list_checkpoints(run: Path) -> list[Path]:
     found = [entry for entry in folder.iterdir() if _NAME.fullmatch(entry.name)]
     reached = {path: _read_meta(path).progress for path in found}
     # at equal steps a finished epoch comes after the same steps without its validation
-    return sorted(found, key=lambda path: (reached[path].step, reached[path].batch == 0))
+    return sorted(found, key=lambda path: (
+        reached[path].step, reached[path].batch == 0, len(path.name), path.name))
 
 
 def find_checkpoint(run: Path, which: str = "last") -> Path:
@@ -256,16 +261,16 @@ def _read(path: Path, limit: int) -> bytes:
 
 def _read_meta(checkpoint: Path) -> _MetaFile:
     path = checkpoint / META
-    return _parse(_MetaFile, _read(path, 16 * MAX_HEADER_BYTES), path)
+    return _parse(_META_FILE, _read(path, 16 * MAX_HEADER_BYTES), path)
 
 
-def _parse(kind: type[T], data: bytes | str, path: Path) -> T:
+def _parse(adapter: TypeAdapter[T], data: bytes | str, path: Path) -> T:
     try:
         version = json.loads(data).get("schema_version")
         if version != SCHEMA_VERSION:
             raise CheckpointError(f"schema version {version}, this pcinv reads {SCHEMA_VERSION}",
                                   where=str(path), hint="use the version of pcinv that wrote it")
-        return TypeAdapter(kind).validate_json(data)
+        return adapter.validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -292,7 +297,7 @@ def _read_weights(path: Path, sha256: str | None) -> Weights:
     if _KEY not in metadata:
         raise CheckpointError("the file does not say which network its weights belong to",
                               where=str(path), hint="give weights that pcinv train wrote")
-    meta = _parse(ModelMeta, metadata[_KEY], path)
+    meta = _parse(_MODEL_META, metadata[_KEY], path)
     if digest(tensors) != meta.digest:
         raise _damaged(path, "the weights are not those that were saved")
     return Weights(path, meta, tensors)

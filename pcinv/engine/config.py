@@ -64,15 +64,17 @@ class DataConfig:
 class AugmentConfig:
     """Changes to training clouds (which lie in the unit ball), besides the protocol's rotation.
 
+    stretch : largest factor by which each axis of the data set is stretched or shrunk on its own.
     scale : lowest and highest factor.  shift : largest shift along each axis.
     jitter : standard deviation of noise on each coordinate.
     dropout : largest share of points that are lost.
     """
 
+    stretch: Annotated[float, Field(ge=1)] = 1.0
     scale: tuple[Positive, Positive] = (0.8, 1.25)
     shift: NotNegative = 0.1
     jitter: NotNegative = 0.0
-    dropout: Share = 0.0
+    dropout: Share = 0.5
 
 
 @dataclass(frozen=True, config=_STRICT)

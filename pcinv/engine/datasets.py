@@ -11,6 +11,8 @@ import importlib.metadata
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from pcinv.engine.config import Config
 from pcinv.errors import ConfigError, DatasetError, DependencyError, UnknownNameError
 from pcinv.tasks import Labels
@@ -89,6 +91,11 @@ def labels_of(dataset: Dataset, task: str) -> Labels:
     if len(classes) == 0:
         raise DatasetError("the data set has no classes", where="data.dataset",
                            hint="choose a data set with class labels")
+    values = np.asarray(dataset.labels)
+    if values.min() < 0 or values.max() >= len(classes):
+        raise DatasetError(f"class labels from {values.min()} to {values.max()}, "
+                           f"expected 0 to {len(classes) - 1}", where="data.dataset",
+                           hint="choose a data set in which every cloud has a class")
     if task != "part_segmentation":
         return Labels(classes)
     if not dataset.part_labels or not dataset.part_names:

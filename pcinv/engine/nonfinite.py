@@ -38,8 +38,8 @@ def report_non_finite(
     report = {
         "epoch": epoch + 1,
         "step": step,
-        "loss": str(float(loss)),
-        "gradient_norm": str(float(norm)),
+        "loss": str(float(loss.detach())),
+        "gradient_norm": str(float(norm.detach())),
         "clouds": batch.index.tolist(),
         "gradients_not_finite": [name for name, p in parameters if _is_bad(p.grad)],
         "weights_not_finite": [name for name, p in parameters if _is_bad(p)],

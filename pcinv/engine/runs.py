@@ -60,6 +60,8 @@ def create_run(
 
 def _forget_older(run: Path) -> None:
     """Remove what an older run in this folder would mix into the new one."""
+    if not ((run / CONFIG).is_file() and (run / ENV).is_file()):
+        return  # a folder of somebody else's files, whatever their names
     for name in (METRICS, LOG, "best", "last"):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)

@@ -8,7 +8,6 @@ draw from, are captured with each checkpoint.
 
 from __future__ import annotations
 
-import math
 import random
 
 import numpy as np
@@ -21,7 +20,8 @@ ORDER, AUGMENT, ROTATE, THIN = range(4)
 
 def generator(*words: int) -> torch.Generator:
     """Return a CPU generator whose numbers depend on the (not negative) words alone."""
-    state = np.random.SeedSequence(words).generate_state(1, np.uint64)
+    # numpy fills up with zeros: without the length, (1, 2) and (1, 2, 0) would be the same
+    state = np.random.SeedSequence((len(words), *words)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 
@@ -39,7 +39,7 @@ def capture() -> dict[str, Tensor]:
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     state = {
         "python": torch.tensor([version, *words], dtype=torch.int64),
-        "python_gauss": torch.tensor([math.nan if gauss is None else gauss], dtype=torch.float64),
+        "python_gauss": torch.tensor([gauss is not None, gauss or 0.0], dtype=torch.float64),
         "numpy": torch.from_numpy(np.asarray([*keys, position, has_gauss], dtype=np.int64)),
         "numpy_gauss": torch.tensor([cached], dtype=torch.float64),
         "torch": torch.get_rng_state(),
@@ -52,11 +52,12 @@ def capture() -> dict[str, Tensor]:
 def restore(state: dict[str, Tensor]) -> None:
     """Put all global random sources of this process back to a captured state."""
     version, *words = state["python"].tolist()
-    gauss = float(state["python_gauss"][0])
-    random.setstate((version, tuple(words), None if math.isnan(gauss) else gauss))
+    has_gauss, gauss = state["python_gauss"].tolist()
+    random.setstate((version, tuple(words), gauss if has_gauss else None))
     *keys, position, has_gauss = state["numpy"].tolist()
     np.random.set_state(("MT19937", np.asarray(keys, dtype=np.uint32), position, has_gauss,
                          float(state["numpy_gauss"][0])))
-    torch.set_rng_state(state["torch"])
+    # a copy: torch crashes on a state that is not aligned in memory, as rows of a tensor may be
+    torch.set_rng_state(state["torch"].clone())
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"].clone())

@@ -17,6 +17,7 @@ from pcinv.engine.checkpoint import (
     Normals,
     Progress,
     find_checkpoint,
+    list_checkpoints,
     load_state,
     point_to,
     prune,
@@ -66,15 +67,20 @@ class Session:
         """Return the sums of all processes together."""
         if self.accelerator.num_processes == 1:
             return state
-        return {name: self.accelerator.reduce(value, "sum") for name, value in state.items()}
+        # in one order in all processes: sums that were read from a file come in any order
+        return {name: self.accelerator.reduce(state[name], "sum") for name in sorted(state)}
 
     def restore(self) -> State | None:
         """Go back to the newest checkpoint; return the sums of an epoch that was begun.
+
+        A run that was stopped before its first checkpoint starts anew.
 
         Raises
         ------
         CheckpointError where it is damaged, or of another data set or network.
         """
+        if not list_checkpoints(self.run):
+            return None
         checkpoint = find_checkpoint(self.run, "last")
         weights, state, progress = load_state(checkpoint)
         mine, saved = self._describe({}), weights.meta

@@ -34,7 +34,7 @@ from pcinv.engine.progress import Pace, Tick
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
-from pcinv.errors import DatasetError, Interrupted, LimitError, UsageError
+from pcinv.errors import DatasetError, Interrupted, LimitError, PcinvError, UsageError
 from pcinv.geometry.transforms import parse_protocol
 from pcinv.tasks import get_task
 
@@ -106,8 +106,14 @@ def train(
         except torch.OutOfMemoryError as error:
             raise LimitError("out of GPU memory", where="train.batch_size",
                              hint="--set train.batch_size with half as many clouds") from error
-        except Exception as error:
-            logger.error("stopped: %s", error)
+        except RuntimeError as error:
+            if stop.requested and "DataLoader worker" in str(error):
+                raise Interrupted("interrupted, and the loader's workers with it; the last "
+                                  "checkpoint stands", where=str(run),
+                                  hint=f"pcinv train --resume {run}") from error
+            raise
+        except PcinvError as error:
+            logger.info("stopped: %s", error)
             raise
 
 
@@ -192,7 +198,7 @@ def _train(
             if callback is not None and session.is_first:
                 callback(pace.tick(epoch, session.step, float(loss.detach())))
 
-        time_s = time.perf_counter() - epoch_start
+        time_s = max(time.perf_counter() - epoch_start, 1e-9)
         metrics = trained = task.functions.compute(session.add_up(sums))
         line = {"epoch": epoch + 1, "step": session.step, "lr": optimizer.param_groups[0]["lr"],
                 **trained}

@@ -9,6 +9,7 @@ from torch import nn
 from pcinv.types import Sample
 
 CLASSES = ("ball", "disc", "rod")
+EXTENTS = ((1, 1, 1), (1, 1, 0.02), (1, 0.02, 0.02))
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,10 @@ def create_tiny(name, *, task="classification", num_classes=40, preset=None, num
 class TinyData:
     """Clouds of three kinds, seeded; a label for each half of the cloud as its part."""
 
-    part_names = {0: [0, 1], 1: [2, 3], 2: [4]}
-    part_labels = ["ball/in", "ball/out", "disc/in", "disc/out", "rod/all"]
-
     def __init__(self, count=20, num_points=32, seed=0, normals=False, class_names=CLASSES):
         self.class_names = list(class_names)
+        self.part_names = {0: [0, 1], 1: [2, 3], 2: [4]}
+        self.part_labels = ["ball/in", "ball/out", "disc/in", "disc/out", "rod/all"]
         self.labels = np.arange(count) % 3
         self.num_points, self.seed, self.has_normals = num_points, seed, normals
 
@@ -76,7 +76,7 @@ class TinyData:
     def __getitem__(self, index):
         rng = np.random.default_rng((self.seed, index))
         label = int(self.labels[index])
-        xyz = rng.normal(size=(self.num_points, 3)) * ((1, 1, 1), (1, 1, 0.02), (1, 0.02, 0.02))[label]
+        xyz = rng.normal(size=(self.num_points, 3)) * EXTENTS[label]
         xyz -= xyz.mean(0)
         radius = np.linalg.norm(xyz, axis=1)
         xyz = (xyz / radius.max()).astype(np.float32)
@@ -86,8 +86,8 @@ class TinyData:
         return Sample(xyz, label, f"cloud{index}", normal, part)
 
 
-def load_tiny(name, *, root=None, split="train", num_points=32, seed=0, val_fraction=0.1, limit=None,
-              task="classification", **options):
+def load_tiny(name, *, root=None, split="train", num_points=32, seed=0, val_fraction=0.1,
+              limit=None, task="classification", **options):
     """Stand in for `pcinv.engine.datasets.load_dataset`."""
     count = {"train": 20, "val": 6, "test": 9}[split]
     return TinyData(min(limit or count, count), num_points, ("train", "val", "test").index(split),
