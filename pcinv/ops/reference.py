@@ -82,13 +82,15 @@ SAME = 1e-12
 
 def _record_runner_up(points: Float[Tensor, "b n 3"], value: Float[Tensor, "b n"]) -> None:
     """Record the gap between the greatest distance and the next one of a different point."""
-    for cloud, dist2 in zip(points, value, strict=True):
-        radius = cloud_radius(cloud)
-        best = dist2.argmax()
-        others = dist2[(cloud - cloud[best]).norm(dim=1) > SAME * radius]
-        if radius > 0 and len(others) and dist2[best] > 0:
-            gap = dist2[best].sqrt() - others.amax().clamp_min(0).sqrt()
-            record_margin(float(gap / radius))
+    batch = torch.arange(len(points), device=points.device)
+    best = value.argmax(1)
+    radius = (points - points.mean(1, keepdim=True)).norm(dim=2).amax(1)
+    differ = (points - points[batch, best][:, None]).norm(dim=2) > SAME * radius[:, None]
+    first = value[batch, best].sqrt()
+    second = torch.where(differ, value, 0.0).amax(1).clamp_min(0).sqrt()
+    choice = first > 0  # else only duplicates of samples are left
+    if bool(choice.any()):
+        record_margin(float(((first - second) / radius)[choice].amin()))
 
 
 def cloud_radius(points: Float[Tensor, "n 3"]) -> float:
