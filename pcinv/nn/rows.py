@@ -4,10 +4,15 @@ Point-wise layers are matrix products, so batch normalisation folds into the wei
 evaluation, and normalise-activate-maximum needs one pass over the neighbours in training.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+Map = Callable[[Tensor], Tensor]
 
 
 class LinearNorm(nn.Module):
@@ -22,13 +27,16 @@ class LinearNorm(nn.Module):
         self.norm = nn.BatchNorm1d(width_out)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.frozen()(x)
+
+    def frozen(self) -> Map:
+        """Return the map as one function; in evaluation its weights are folded once, here."""
         if self.training:
-            out: Tensor = self.norm(self.linear(x))
-            return out
+            return lambda x: self.norm(self.linear(x))
         scale, shift = norm_affine(self.norm)
         if self.linear.bias is not None:
             shift = torch.addcmul(shift, self.linear.bias, scale)
-        return F.linear(x, self.linear.weight * scale[:, None], shift)
+        return partial(F.linear, weight=self.linear.weight * scale[:, None], bias=shift)
 
 
 def norm_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -60,9 +68,12 @@ class OffsetAttention(nn.Module):
             groups instead of over the queries (its tensors have one axis more than the layer
             was written for); 1 for the formula above.
         """
-        g, k, c = x.shape
-        narrow = c // 4
+        return self.frozen(across)(x)
+
+    def frozen(self, across: int = 1) -> Map:
+        """Return the layer as one function; its weights are put together once, here."""
         offset, value = self.offset.linear, self.value
+        narrow = len(self.query.weight)
         # W (x - r) = W x - sum_i A_ij (W V x_i): one product for all four maps, and r never exists.
         weight = torch.cat((
             self.query.weight, self.key.weight, offset.weight @ value.weight, offset.weight
@@ -71,20 +82,25 @@ class OffsetAttention(nn.Module):
             value.bias.new_zeros(2 * narrow), offset.weight @ value.bias, offset.bias
         ))
         if not self.training:
-            weight, bias = self._fold(weight, bias, c)
-        mapped = F.linear(x.reshape(g * k, c), weight, bias).view(g, k, -1)
-        query, key, moved, own = mapped.split((narrow, narrow, c, c), dim=-1)
-        a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
-        if across > 1:
-            total = a.view(g // across, across, k, k).sum(1, keepdim=True)
-            total = total.expand(-1, across, k, k).reshape(g, k, k)
-        else:
-            total = a.sum(1, keepdim=True)  # over the queries
-        a = a / (total + 1e-9)
-        y = torch.baddbmm(own, a.transpose(1, 2), moved, alpha=-1)  # W (x - r)
-        if self.training:
-            y = self.offset.norm(y.view(g * k, c)).view(g, k, c)
-        return x + F.relu(y, inplace=True)
+            weight, bias = self._fold(weight, bias, len(value.weight))
+
+        def attend(x: Tensor) -> Tensor:
+            g, k, c = x.shape
+            mapped = F.linear(x.reshape(g * k, c), weight, bias).view(g, k, -1)
+            query, key, moved, own = mapped.split((narrow, narrow, c, c), dim=-1)
+            a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
+            if across > 1:
+                total = a.view(g // across, across, k, k).sum(1, keepdim=True)
+                total = total.expand(-1, across, k, k).reshape(g, k, k)
+            else:
+                total = a.sum(1, keepdim=True)  # over the queries
+            a = a / (total + 1e-9)
+            y = torch.baddbmm(own, a.transpose(1, 2), moved, alpha=-1)  # W (x - r)
+            if self.training:
+                y = self.offset.norm(y.view(g * k, c)).view(g, k, c)
+            return x + F.relu(y, inplace=True)
+
+        return attend
 
     def _fold(self, weight: Tensor, bias: Tensor, c: int) -> tuple[Tensor, Tensor]:
         """Put the normalisation of evaluation into the two maps that end in it."""
@@ -132,26 +148,15 @@ class _NormReluMax(torch.autograd.Function):
 
 
 def norm_relu_max(z: Float[Tensor, "g k c"], norm: nn.BatchNorm1d) -> Float[Tensor, "g c"]:
-    """Normalise, activate and take the maximum over the K members of each group."""
-    if norm.training:
-        norm.num_batches_tracked.add_(1)
-        y: Tensor = _NormReluMax.apply(  # type: ignore[no-untyped-call]
-            z, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
-        )
-        return y
-    scale, shift = norm_affine(norm)
-    return F.relu(torch.addcmul(shift, _extreme(z, scale), scale))
+    """Normalise with the statistics of z, activate, take the maximum over K; for training."""
+    norm.num_batches_tracked.add_(1)
+    y: Tensor = _NormReluMax.apply(  # type: ignore[no-untyped-call]
+        z, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
+    )
+    return y
 
 
-def _extreme(z: Tensor, scale: Tensor) -> Tensor:
-    top = z.amax(1)
-    return torch.where(scale >= 0, top, z.amin(1)) if bool((scale < 0).any()) else top
-
-
-def gather_rows(
-    rows: Float[Tensor, "b n c"], index: Int[Tensor, "b s k"]
-) -> Float[Tensor, "b s k c"]:
-    """Take the rows that each of the S centres has as neighbours."""
-    b, n, c = rows.shape
-    flat = index + n * torch.arange(b, device=index.device)[:, None, None]
-    return rows.reshape(b * n, c).index_select(0, flat.reshape(-1)).view(*index.shape, c)
+def flat_index(index: Int[Tensor, "b s k"], count: int) -> Int[Tensor, " r"]:
+    """Number the rows of a batch of clouds of `count` points through, cloud after cloud."""
+    first = count * torch.arange(len(index), device=index.device)
+    return (index + first[:, None, None]).reshape(-1)
