@@ -12,7 +12,7 @@ Letters: B batch, N points, S centres, K neighbours, C channels, L levels.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +24,10 @@ from pcinv.errors import ConfigError, InputError, nearest
 from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.backbone import Features, forward_by_size
+from pcinv.nn.points import Points
 from pcinv.nn.risp import cyclic_order, riconv_features, risp_features
 from pcinv.nn.rows import LinearNorm, OffsetAttention, flat_index, norm_affine, norm_relu_max
-from pcinv.ops import farthest_point_sample, knn, record_margin
+from pcinv.ops import record_margin
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,6 @@ CACHED_ROWS = 2048
 FEATURE_COUNTS = {"risp14": 14, "riconv8": 8}
 DECODER_NEIGHBOURS = {"risp14": (64, 32, 32, 32), "riconv8": (8, 16, 32, 32)}
 """Coarse neighbours that a fine point takes features from, coarsest level first."""
-
-
-class Points(NamedTuple):
-    """One level: coordinates and unit axes, (3, B, N) each, component first."""
-
-    xyz: Tensor
-    axis: Tensor
-
-    def take(self, index: Int[Tensor, "b s"]) -> "Points":
-        picked = index.expand(3, *index.shape)
-        return Points(self.xyz.gather(-1, picked), self.axis.gather(-1, picked))
 
 
 def describe_neighbours(
@@ -193,31 +183,6 @@ class SurfaceConv(nn.Module):
         return pool
 
 
-def sampling_order(xyz: Float[Tensor, "3 b n"], hyper: Hyper) -> Int[Tensor, "b m"]:
-    """Return the farthest point order of the cloud, as long as its finest sampled level."""
-    n = xyz.shape[-1]
-    if hyper.compat == "official":
-        return _farthest_from_first(xyz, min(hyper.centres[0], n))
-    return farthest_point_sample(xyz.permute(1, 2, 0), max(c for c in (*hyper.centres, 1) if c < n))
-
-
-def _farthest_from_first(xyz: Float[Tensor, "3 b n"], count: int) -> Int[Tensor, "b m"]:
-    """Sample as the published code does, from the point that happens to be listed first."""
-    found = [torch.zeros_like(xyz[0, :, :1], dtype=torch.long)]
-    nearest2 = torch.full_like(xyz[0], torch.inf)
-    for _ in range(count - 1):
-        last = xyz.gather(-1, found[-1].expand(3, -1, -1))
-        nearest2 = torch.minimum(nearest2, (xyz - last).square().sum(0))
-        found.append(nearest2.argmax(-1, keepdim=True))
-    return torch.cat(found, dim=-1)
-
-
-def neighbours(centre: Points, source: Points, k: int) -> Int[Tensor, "b s k"]:
-    """Return the k nearest source points of each centre, all of them where there are fewer."""
-    k = min(k, source.xyz.shape[-1])
-    return knn(centre.xyz.permute(1, 2, 0), source.xyz.permute(1, 2, 0), k).index
-
-
 class Encoder(nn.Module):
     """Farthest point samples of the cloud, each level described from the one before."""
 
@@ -234,14 +199,16 @@ class Encoder(nn.Module):
         """Return the points of each level, the cloud first, and the features of all but it."""
         levels: list[Points] = [cloud]
         carried: list[Tensor] = []
-        order = sampling_order(cloud.xyz.detach(), self.hyper)
+        order = cloud.sampling_order(
+            self.hyper.centres, from_first=self.hyper.compat == "official"
+        )
         for layer, count, k in zip(
             self.layers, self.hyper.centres, self.hyper.neighbours, strict=True
         ):
             # Farthest point samples are nested: a coarser level is the start of the same order.
             has_all = count > order.shape[1]
             centre = cloud if has_all else cloud.take(order[:, :count])
-            index = neighbours(centre, levels[-1], k)
+            index = centre.neighbours(levels[-1], k)
             features, index = describe_neighbours(levels[-1], centre, index, self.hyper)
             carried.append(layer(features, index, carried[-1] if carried else None))
             levels.append(centre)
@@ -372,7 +339,7 @@ class RISurConv(nn.Module):
         wanted = DECODER_NEIGHBOURS[self.hyper.features]
         for i, (layer, skip, k) in enumerate(zip(self.decoder, skips, wanted, strict=True)):
             coarse, fine = levels[-1 - i], levels[-2 - i]
-            index = neighbours(fine, coarse, k)
+            index = fine.neighbours(coarse, k)
             features, index = describe_neighbours(coarse, fine, index, self.hyper)
             up = layer(features, index, up)
             if skip is not None:
