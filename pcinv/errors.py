@@ -7,7 +7,7 @@ console prints, and names the console's exit code. The table of codes is `EXIT_C
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
@@ -51,11 +51,14 @@ class PcinvError(Exception):
             parts.append(f"(try: {self.hint})")
         return " ".join(parts)
 
-    def __reduce__(self):  # keyword-only parts must survive worker processes
+    def __reduce__(self) -> tuple[Callable[..., PcinvError], tuple[object, ...]]:
+        # keyword-only parts must survive worker processes
         return _rebuild, (type(self), self.message, self.where, self.hint)
 
 
-def _rebuild(kind: type[PcinvError], message: str, where: str | None, hint: str | None):
+def _rebuild(
+    kind: type[PcinvError], message: str, where: str | None, hint: str | None
+) -> PcinvError:
     return kind(message, where=where, hint=hint)
 
 
@@ -159,7 +162,9 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return found or [k for k in known if name and (name in k or k in name)][:count]
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], where: str | None = None):
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], where: str | None = None
+) -> UnknownNameError:
     """Build the error for a `name` that is not among the `known` ones of this `kind`."""
     known = sorted(known)
     near = nearest(name, known)

@@ -34,7 +34,7 @@ class PointCloud:
 
     def absolute(self) -> np.ndarray:
         """Return the (N, 3) float64 coordinates in the file's own frame."""
-        return self.xyz.astype(np.float64) + self.origin
+        return np.asarray(self.xyz.astype(np.float64) + self.origin)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from pcinv.engine.datasets import load_dataset
 from pcinv.engine.launch import pick_device
-from pcinv.engine.loading import load_model
+from pcinv.engine.loading import hyper_of, load_model
 from pcinv.errors import unknown_name
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
 from pcinv.models.registry import BACKBONES, create_model
@@ -51,7 +51,7 @@ def check(
         parts = task == "part_segmentation"
         model = create_model(name, task=task, preset=preset, num_categories=16 if parts else 0,
                              num_classes=_NUM_CLASSES.get(task, 40))
-        num_points, num_categories = model.hyper.num_points, 16 if parts else 0
+        num_points, num_categories = int(hyper_of(model)["num_points"]), 16 if parts else 0
     else:
         loaded = load_model(target)
         model, name = loaded.model, loaded.meta.config.model.backbone

@@ -118,7 +118,7 @@ def _rotation_search(
     def errors(rotations: Tensor) -> Tensor:
         parts = [
             probe.error(probe.run([cloud.turned(r) for r in chunk]), truth)
-            for chunk in rotations.split(_BATCH)
+            for chunk in torch.split(rotations, _BATCH)
         ]
         return torch.cat(parts)
 
