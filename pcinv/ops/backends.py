@@ -1,8 +1,10 @@
 """Which implementation answers: one table for each operation, one choice, one list for `doctor`.
 
-The defaults were chosen by measurement (benchmarks/ops.py): scipy's tree is the fastest on the CPU
-from 1k to 1M points or within a small factor of it, and it is always there; farthest points are
-sampled in numpy, since the packages that are faster decide in float32, unlike the reference.
+The defaults were chosen by measurement (benchmarks/ops.py). Neighbours: scipy's tree is always
+there, the fastest from 100,000 points on, and within a factor of two of the fastest below; pykdtree and
+open3d win for few neighbours in small clouds and lose elsewhere, so they have no backend. Samples:
+numpy, since torch_quickfps and fpsample decide in float32 and leave the exact sequence after some
+hundred samples.
 """
 
 from __future__ import annotations

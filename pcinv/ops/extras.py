@@ -23,6 +23,7 @@ PACKAGES = {"cluster": ("torch_cluster", "cluster"), "quickfps": ("torch_quickfp
 class BackendError(PcinvError):
     """An optional package gave an answer that cannot be right."""
 
+    exit_code = 4
     code = "backend"
 
 
