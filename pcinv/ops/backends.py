@@ -1,10 +1,9 @@
 """Which implementation answers: one table for each operation, one choice, one list for `doctor`.
 
 The defaults were chosen by measurement (benchmarks/ops.py). Neighbours: scipy's tree is always
-there, the fastest from 100,000 points on, and within a factor of two of the fastest below; pykdtree and
-open3d win for few neighbours in small clouds and lose elsewhere, so they have no backend. Samples:
-numpy, since torch_quickfps and fpsample decide in float32 and leave the exact sequence after some
-hundred samples.
+there, the fastest from 100,000 points on, and within a factor of two of the fastest below; pykdtree
+and open3d win for few neighbours in small clouds and lose elsewhere, so they have no backend.
+Samples: numpy, since torch_quickfps and fpsample decide in float32 and leave the exact sequence.
 """
 
 from __future__ import annotations
