@@ -17,10 +17,8 @@ State = dict[str, Tensor]
 
 def forward(model: nn.Module, batch: Batch, num_categories: int) -> Tensor:
     """Return the logits of a batch; a network that is told the category gets it."""
-    if num_categories:
-        logits: Tensor = model(batch.xyz, batch.normal, batch.label)
-    else:
-        logits = model(batch.xyz, batch.normal)
+    logits: Tensor = model(
+        batch.xyz, batch.normal, category=batch.label if num_categories else None)
     return logits
 
 

@@ -116,8 +116,7 @@ def predict(
             normal = normal[chosen][None].to(place)
         told = None if not meta.num_categories else torch.tensor([kind], device=place)
         with torch.inference_mode():
-            arguments = (seen[None].to(place), normal) + (() if told is None else (told,))
-            logits = network(*arguments)[0].float().cpu()
+            logits = network(seen[None].to(place), normal, category=told)[0].float().cpu()
         if not torch.isfinite(logits).all():
             raise NonFiniteError("the network's output is not finite", where=name,
                                  hint="look at this cloud; try another checkpoint")

@@ -22,7 +22,10 @@ class TinyHyper:
 
 
 class TinyNetwork(nn.Module):
-    """Extents and radii, a shared layer, mean pooling: invariant, quick, with dropout."""
+    """Extents and radii, a shared layer, mean pooling: invariant, quick, with dropout.
+
+    Takes what every backbone takes; clouds have one size here, so the mask is left alone.
+    """
 
     symmetry = "O(3)"
     min_points = 4
@@ -37,7 +40,7 @@ class TinyNetwork(nn.Module):
         both = 2 if task == "part_segmentation" else 1
         self.last = nn.Linear(both * hyper.width + num_categories, num_outputs)
 
-    def forward(self, xyz, normal=None, category=None):
+    def forward(self, xyz, normal=None, mask=None, category=None):
         centred = xyz - xyz.mean(1, keepdim=True)
         extent = torch.linalg.svdvals(centred)[:, None].expand_as(xyz) / xyz.shape[1] ** 0.5
         point = torch.cat([centred.norm(dim=-1, keepdim=True), extent], -1)  # (B, N, 4)
