@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 Map = Callable[[Tensor], Tensor]
 
+_CACHED_WEIGHTS = 2**20
+"""Attention weights worked on at a time: 4 MiB."""
+
 
 class LinearNorm(nn.Module):
     """Linear map and batch normalisation; one matrix product in evaluation.
@@ -37,6 +40,13 @@ class LinearNorm(nn.Module):
         if self.linear.bias is not None:
             shift = torch.addcmul(shift, self.linear.bias, scale)
         return partial(F.linear, weight=self.linear.weight * scale[:, None], bias=shift)
+
+
+def total_across(a: Tensor, groups: int) -> Tensor:
+    """Sum attention over consecutive groups, and repeat the sum for each of them."""
+    g, k, _ = a.shape
+    total = a.view(g // groups, groups, k, k).sum(1, keepdim=True)
+    return total.expand(-1, groups, k, k).reshape(g, k, k)
 
 
 def norm_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -84,18 +94,23 @@ class OffsetAttention(nn.Module):
         if not self.training:
             weight, bias = self._fold(weight, bias, len(value.weight))
 
-        def attend(x: Tensor) -> Tensor:
+        def offsets(x: Tensor) -> Tensor:
             g, k, c = x.shape
             mapped = F.linear(x.reshape(g * k, c), weight, bias).view(g, k, -1)
             query, key, moved, own = mapped.split((narrow, narrow, c, c), dim=-1)
             a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
             if across > 1:
-                total = a.view(g // across, across, k, k).sum(1, keepdim=True)
-                total = total.expand(-1, across, k, k).reshape(g, k, k)
-            else:
-                total = a.sum(1, keepdim=True)  # over the queries
-            a = a / (total + 1e-9)
-            y = torch.baddbmm(own, a.transpose(1, 2), moved, alpha=-1)  # W (x - r)
+                a = a / (total_across(a, across) + 1e-9)
+                return own - torch.bmm(a.transpose(1, 2), moved)
+            total = a.sum(1)  # over the queries, (G, K key)
+            # The second normalisation is one number a key: it waits until the sum is done.
+            r = torch.bmm(a.transpose(1, 2), moved)
+            return torch.addcdiv(own, r, (total + 1e-9)[..., None], value=-1)  # W (x - r)
+
+        def attend(x: Tensor) -> Tensor:
+            g, k, c = x.shape
+            step = max(1, _CACHED_WEIGHTS // (k * k)) if across == 1 else g
+            y = torch.cat([offsets(part) for part in x.split(step)]) if step < g else offsets(x)
             if self.training:
                 y = self.offset.norm(y.view(g * k, c)).view(g, k, c)
             return x + F.relu(y, inplace=True)

@@ -1,0 +1,113 @@
+"""Time the classifier at the paper's size against the plain layer-by-layer computation.
+
+    python benchmarks/speed.py --threads 2 --batch 1 8 --repeats 7
+
+One process, one thread count, the two by turns; each figure is the fastest of the repeats with the
+slowest behind it. The logits of both must agree. Peak memory is measured in a process of its own.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import plain_risurconv
+import torch
+import torch.nn.functional as F
+
+from pcinv.engine.memory import keep_freed_memory
+from pcinv.models.registry import create_model
+
+
+def make_batch(count, points):
+    """Bumpy spheres in the unit ball with rough normals."""
+    g = torch.Generator().manual_seed(0)
+    direction = F.normalize(torch.randn(count, points, 3, generator=g), dim=-1)
+    xyz = direction * (0.9 + 0.1 * torch.rand(count, points, 1, generator=g))
+    normal = F.normalize(direction + 0.3 * torch.randn(count, points, 3, generator=g), dim=-1)
+    return xyz, normal
+
+
+def steps(model, plain, xyz, normal, training):
+    """The two contestants as functions without arguments, returning logits."""
+    target = torch.arange(len(xyz)) % 40
+
+    def run(forward, module):
+        if not training:
+            with torch.inference_mode():
+                return forward(xyz, normal)
+        module.zero_grad(set_to_none=True)
+        logits = forward(xyz, normal)
+        F.cross_entropy(logits, target).backward()
+        return logits.detach()
+
+    return {
+        "pcinv": lambda: run(model, model),
+        "plain": lambda: run(lambda x, n: plain_risurconv.forward(plain, x, n), plain),
+    }
+
+
+def peak_resident():
+    """Peak resident MiB of this process (ru_maxrss would include the parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def peak_memory(who, batch, training, threads):
+    """Peak resident MiB of one contestant in a process of its own."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--batch", str(batch),
+               "--only", who, *(["--train"] if training else [])]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--only", choices=("pcinv", "plain"), help="print this one's peak memory")
+    parser.add_argument("--train", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as training does; both contestants profit
+    torch.manual_seed(0)
+    model = create_model("risurconv", preset=options.preset, dropout=0.0)
+    plain = deepcopy(model)
+    if options.only:
+        xyz, normal = make_batch(options.batch[0], 1024)
+        model.train(options.train), plain.train(options.train)
+        steps(model, plain, xyz, normal, options.train)[options.only]()
+        print(peak_resident())
+        return
+    print(f"torch {torch.__version__}, {options.threads} threads, {options.repeats} repeats\n")
+    print("| work | batch | pcinv ms a cloud | plain ms a cloud | ratio | largest logit difference"
+          " | peak MiB pcinv / plain |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for training in (False, True):
+        for batch in options.batch:
+            if training and batch < 2:
+                continue
+            xyz, normal = make_batch(batch, 1024)
+            model.train(training), plain.train(training)
+            contestants = steps(model, plain, xyz, normal, training)
+            logits = {who: run() for who, run in contestants.items()}
+            times = {who: [] for who in contestants}
+            for _ in range(options.repeats):
+                for who, run in contestants.items():
+                    start = time.perf_counter()
+                    run()
+                    times[who].append((time.perf_counter() - start) / batch * 1e3)
+            best = {who: min(t) for who, t in times.items()}
+            shown = {who: f"{min(t):.1f} ({max(t):.1f})" for who, t in times.items()}
+            difference = float((logits["pcinv"] - logits["plain"]).abs().max())
+            memory = [f"{peak_memory(who, batch, training, options.threads):.0f}" for who in times]
+            print(f"| {'training step' if training else 'inference'} | {batch} | {shown['pcinv']} | "
+                  f"{shown['plain']} | {best['plain'] / best['pcinv']:.1f} | {difference:.1e} | "
+                  f"{' / '.join(memory)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
