@@ -1,11 +1,20 @@
 """Runs of the engine on the tiny network and data set."""
 
+import os
+
 import pytest
 from helpers.tiny import create_tiny, load_tiny
 
 from pcinv.engine import datasets, evaluator, loading
 from pcinv.engine.config import Config, from_tree
 from pcinv.engine.trainer import train
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch, request):
+    """Do not wait for the disk: only a power cut could tell the difference."""
+    if "synced" not in request.node.name:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def use_tiny(patch: pytest.MonkeyPatch) -> None:

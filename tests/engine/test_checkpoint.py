@@ -67,6 +67,18 @@ def test_what_is_saved_is_loaded(run):
     assert progress.optimizer == [{"lr": 0.1}] and weights.meta.labels == LABELS
 
 
+def test_files_are_synced_before_the_folder_gets_its_name(run, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        plain = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, name=name, plain=plain: (
+            calls.append(name), plain(*a))[1])
+    save(run, 1)
+    assert calls == ["fsync"] * 4 + ["replace", "fsync"]
+    point_to(run, "last", run / "checkpoints/step-0000001")
+    assert calls[6:] == ["fsync", "replace", "fsync"]
+
+
 def test_a_run_a_checkpoint_and_a_weights_file_load_alike(run, tmp_path):
     first, second = save(run, 1), save(run, 2)
     point_to(run, "best", first)

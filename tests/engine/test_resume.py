@@ -36,11 +36,23 @@ def everything(run):
     return {**weights.tensors, **state}, progress.optimizer, lines, best.meta.step
 
 
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """Results of runs that were not stopped, by their configuration."""
+    return {}
+
+
 @pytest.fixture
-def straight(tiny, make_config, tmp_path):
+def straight(tiny, make_config, tmp_path, uninterrupted):
+    """Return a function that gives a configuration and what a run without a stop makes of it."""
+
     def run(workers=0, **sections):
         config = make_config(train={"epochs": EPOCHS, "workers": workers}, **sections)
-        return config, everything(train(config, output=tmp_path / "straight").path)
+        if str(sections) not in uninterrupted:  # the workers do not matter, as a test shows
+            alone = make_config(train={"epochs": EPOCHS}, **sections)
+            path = train(alone, output=tmp_path / "straight").path
+            uninterrupted[str(sections)] = everything(path)
+        return config, uninterrupted[str(sections)]
 
     return run
 
