@@ -28,6 +28,7 @@ from pcinv.engine.files import write_atomic
 from pcinv.engine.launch import any_process, make_accelerator, share_buffers
 from pcinv.engine.loading import build_model, check_same
 from pcinv.engine.measure import State, forward, measure
+from pcinv.engine.memory import keep_freed_memory
 from pcinv.engine.nonfinite import report_non_finite
 from pcinv.engine.optim import learning_rate, make_optimizer
 from pcinv.engine.progress import Pace, Tick
@@ -126,6 +127,8 @@ def _train(
     callback: Callable[[Tick], None] | None,
 ) -> Run:
     device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
+    if device.type == "cpu":
+        keep_freed_memory()
     protocol = parse_protocol(config.data.protocol)
     task = get_task(config.model.task)
 
