@@ -11,7 +11,8 @@ import resource, sys, torch
 from pcinv.engine.memory import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit("not understood")
-torch.zeros(2**24)
+for _ in range(8):  # until the heap has grown
+    torch.zeros(2**24).add_(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(8):
     torch.zeros(2**24).add_(1)
