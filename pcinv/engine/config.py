@@ -83,6 +83,8 @@ class OptimConfig:
 
     schedule : after a linear warm-up, "cosine" falls to a hundredth of `lr`, "step" multiplies by
         `decay` every `decay_epochs`, "constant" stays.
+    balance : 0 trains for the classes as often as they occur, 1 for all classes alike (logit
+        adjustment, Menon et al., ICLR 2021); classification only.
     grad_clip : largest norm of the gradient; 0 switches clipping off.
     """
 
@@ -94,6 +96,7 @@ class OptimConfig:
     decay: Annotated[float, Field(gt=0, le=1)] = 0.7
     decay_epochs: Count = 20
     label_smoothing: Share = 0.1
+    balance: NotNegative = 0.0
     grad_clip: NotNegative = 10.0
 
 

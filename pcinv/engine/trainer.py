@@ -35,8 +35,9 @@ from pcinv.engine.progress import Pace, Tick
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
-from pcinv.errors import DatasetError, Interrupted, LimitError, PcinvError, UsageError
+from pcinv.errors import ConfigError, DatasetError, Interrupted, LimitError, PcinvError, UsageError
 from pcinv.geometry.transforms import parse_protocol
+from pcinv.losses import log_prior
 from pcinv.tasks import get_task
 
 logger = logging.getLogger(__name__)
@@ -145,6 +146,14 @@ def _train(
     optimizer = make_optimizer(config.optim, network.parameters())
     seed_all(config.seed, rank)
 
+    prior = None
+    if config.optim.balance > 0:
+        if is_parts:
+            raise ConfigError("the loss of parts cannot be balanced", where="optim.balance",
+                              hint="--set optim.balance=0")
+        prior = log_prior(torch.as_tensor(train_data.labels), len(labels.class_names),
+                          config.optim.balance).to(device)
+
     # batches
     clouds = Clouds(train_data, rotation=protocol.train, seed=config.seed, augment=config.augment,
                     normals=normals)
@@ -181,7 +190,8 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             logits = forward(model, batch, num_categories).float()
-            losses = task.functions.loss(logits, batch, config.optim.label_smoothing)
+            adjusted = logits if prior is None else logits + prior
+            losses = task.functions.loss(adjusted, batch, config.optim.label_smoothing)
             loss = losses.sum() * world / size  # gradients are averaged over the processes
             stepper.zero_grad(set_to_none=True)
             accelerator.backward(loss)

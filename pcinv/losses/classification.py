@@ -1,5 +1,6 @@
 """Cross entropy for clouds and for points."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,3 +23,18 @@ def smoothed_cross_entropy(
         logits.flatten(0, -2), target.flatten(), reduction="none", label_smoothing=smoothing
     )
     return each.view(len(logits), -1).mean(1)
+
+
+def log_prior(
+    labels: Int[Tensor, " m"], num_classes: int, strength: float
+) -> Float[Tensor, " c"]:
+    """Return what to add to the logits in training so that rare classes are not passed over.
+
+    With `strength` 1 the network learns logits whose largest is right equally often for every
+    class (logit adjustment: Menon et al., ICLR 2021, eq. 10); with 0 nothing changes. A class
+    without a single cloud counts as if it had one.
+
+    labels : (M,) int64, class of each training cloud.
+    """
+    counts = torch.bincount(labels, minlength=num_classes).clamp_min(1).float()
+    return strength * (counts / counts.sum()).log()
