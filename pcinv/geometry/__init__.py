@@ -58,6 +58,7 @@ from pcinv.geometry.transforms import (
     scale,
     shift,
     shuffle,
+    stretch,
 )
 
 __all__ = [
