@@ -23,7 +23,7 @@ from pcinv.engine import runs
 from pcinv.engine.checkpoint import load_weights
 from pcinv.engine.clouds import Clouds, EpochOrder, evaluation_loader, iterate, training_loader
 from pcinv.engine.config import Config, dump_config, flatten, to_tree
-from pcinv.engine.datasets import labels_of, load_split, pick_normals
+from pcinv.engine.datasets import Dataset, labels_of, load_split, pick_normals
 from pcinv.engine.files import write_atomic
 from pcinv.engine.launch import any_process, make_accelerator, share_buffers
 from pcinv.engine.loading import build_model, check_same
@@ -100,11 +100,13 @@ def train(
         raise UsageError("neither a configuration nor a run to resume", where="config",
                          hint="pcinv.train(Config())")
     accelerator = make_accelerator(config.train)
+    train_data = load_split(config, "train")  # before anything is written
     run = _open(accelerator, config, output, resume, force)
     log = run / runs.LOG if accelerator.is_main_process else None
     with runs.log_to(log), StopRequest() as stop:
         try:
-            return _train(config, accelerator, run, resume is not None, stop, callback)
+            return _train(config, train_data, accelerator, run, resume is not None, stop,
+                          callback)
         except torch.OutOfMemoryError as error:
             raise LimitError("out of GPU memory", where="train.batch_size",
                              hint="--set train.batch_size with half as many clouds") from error
@@ -121,6 +123,7 @@ def train(
 
 def _train(
     config: Config,
+    train_data: Dataset,
     accelerator: Accelerator,
     run: Path,
     resumed: bool,
@@ -134,7 +137,6 @@ def _train(
     task = get_task(config.model.task)
 
     # data
-    train_data = load_split(config, "train")
     labels = labels_of(train_data, config.model.task)
     is_parts = config.model.task == "part_segmentation"
     num_categories = len(labels.class_names) if is_parts and len(labels.class_names) > 1 else 0
