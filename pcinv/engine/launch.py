@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -47,7 +45,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if config.mixed_precision == "fp16" and device.type == "cpu":
         raise ConfigError("fp16 needs a GPU", where="train.mixed_precision",
                           hint="--set train.mixed_precision=bf16, or no")
-    if device.index is not None and "LOCAL_RANK" not in os.environ:
+    if device.index is not None and not torch.distributed.is_torchelastic_launched():
         torch.cuda.set_device(device)
     # a second run in one process (a notebook) may ask for another device or precision
     AcceleratorState._reset_state(reset_partial_state=True)
