@@ -6,6 +6,7 @@ from torch import nn
 
 from pcinv.engine.check import check
 from pcinv.errors import InputError, UnknownNameError
+from pcinv.metrics import invariance
 from pcinv.metrics.invariance import measure_invariance
 from pcinv.models.registry import create_model
 
@@ -106,3 +107,12 @@ def test_check_takes_names_and_rejects_others():
         check("risurconv", dtype="float16")
     with pytest.raises(UnknownNameError):
         check("risurconv", task="flow")
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_near_ties_do_not_hide_a_spoilt_twin(model, spoilt, monkeypatch):
+    """With every cloud counted as near a tie, errors must still be told from ties."""
+    monkeypatch.setitem(invariance._TIE_MARGINS, torch.float32, 10.0)
+    network = Twin(model, "rotation") if spoilt else model
+    report = measure_invariance(network, draw, rotations=16, num_clouds=2, max_draws=2)
+    assert report.passed is not spoilt
