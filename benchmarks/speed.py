@@ -83,8 +83,8 @@ def main():
         print(peak_resident())
         return
     print(f"torch {torch.__version__}, {options.threads} threads, {options.repeats} repeats\n")
-    print("| work | batch | pcinv ms a cloud | plain ms a cloud | ratio | largest logit difference"
-          " | peak MiB pcinv / plain |")
+    print("| work | batch | pcinv ms a cloud | plain ms a cloud | ratio | logits differ by"
+          " | peak MiB pcinv, plain |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for training in (False, True):
         for batch in options.batch:
