@@ -104,8 +104,9 @@ def main():
             shown = {who: f"{min(t):.1f} ({max(t):.1f})" for who, t in times.items()}
             difference = float((logits["pcinv"] - logits["plain"]).abs().max())
             memory = [f"{peak_memory(who, batch, training, options.threads):.0f}" for who in times]
-            print(f"| {'training step' if training else 'inference'} | {batch} | {shown['pcinv']} | "
-                  f"{shown['plain']} | {best['plain'] / best['pcinv']:.1f} | {difference:.1e} | "
+            work = "training step" if training else "inference"
+            print(f"| {work} | {batch} | {shown['pcinv']} | {shown['plain']} | "
+                  f"{best['plain'] / best['pcinv']:.1f} | {difference:.1e} | "
                   f"{' / '.join(memory)} |", flush=True)
 
 
