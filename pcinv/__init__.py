@@ -10,9 +10,13 @@ Names are resolved on first use, so that importing the package costs nothing.
 """
 
 import importlib
+import logging
 from typing import Any
 
 __version__ = "0.1.0"
+
+# A library is silent unless its user asks for its log.
+logging.getLogger("pcinv").addHandler(logging.NullHandler())
 
 _WHERE = {
     "Config": "pcinv.engine.config",

@@ -132,17 +132,15 @@ def _torch() -> Iterator[Finding]:
 def _backends() -> Iterator[Finding]:
     """What answers neighbour and sampling queries here, and which of them by default."""
     try:
-        import torch
-
-        from pcinv.ops.backends import FPS, KNN, fps_backend, knn_backend
+        from pcinv.ops import available_backends
     except (ImportError, OSError) as error:
         yield Finding("backends", "broken", str(error), "pip install --force-reinstall pcinv")
         return
-    for kind, table, pick in (("nearest neighbours", KNN, knn_backend),
-                              ("farthest points", FPS, fps_backend)):
-        default = pick("auto", torch.device("cpu"))
-        names = [f"{name} (default on cpu)" if function is default else name
-                 for name, function in table.items()]
+    rows = [row for row in available_backends() if row.available]
+    for kind, operation in (("nearest neighbours", "knn"),
+                            ("farthest points", "farthest_point_sample")):
+        names = [f"{row.name} (default on cpu)" if row.default else row.name
+                 for row in rows if row.operation == operation]
         yield Finding(kind, "ok", ", ".join(names))
 
 
