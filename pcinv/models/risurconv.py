@@ -232,7 +232,9 @@ class GlobalConv(nn.Module):
         offset = points.xyz - mean
         distance = offset.norm(dim=0)
         weight = distance.amax(-1, keepdim=True) - distance
-        values, vectors = eigh3(torch.einsum("bn,ibn,jbn->bij", weight, offset, offset).double())
+        # No matrix product: geometry keeps its precision under autocast.
+        spread = ((weight * offset)[:, None] * offset).sum(-1)  # (3, 3, B)
+        values, vectors = eigh3(spread.permute(2, 0, 1).double())
         gap = (values[:, 1] - values[:, 0]) / values[:, 2].clamp_min(torch.finfo(values.dtype).tiny)
         record_margin(gap.amin())
         axis = vectors[..., 0].t()[..., None].to(offset)  # (3, B, 1)

@@ -263,3 +263,26 @@ def test_every_backbone_keeps_the_contract(name):
         assert logits.shape == ((3, 6) if task == "classification" else (3, 64, 6))
         logits.square().sum().backward()
         assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_mixed_precision_leaves_the_geometry_alone(task, monkeypatch):
+    """Under autocast layers compute in bfloat16, coordinates and features in float32."""
+    from pcinv.models import risurconv
+
+    seen = []
+
+    def spy(*arguments):
+        features, index = describe(*arguments)
+        seen.append(features.dtype)
+        return features, index
+
+    describe = risurconv.describe_neighbours
+    monkeypatch.setattr(risurconv, "describe_neighbours", spy)
+    model = make(task=task, dtype=torch.float32).train()
+    xyz, normal = cloud(count=64, batch=4, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(xyz, normal)
+    assert logits.dtype == torch.bfloat16 and set(seen) == {torch.float32}
+    logits.float().square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
