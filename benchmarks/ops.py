@@ -99,7 +99,7 @@ KNN: dict[str, Run] = {
 }
 FPS: dict[str, Run] = {
     "reference": ours_fps("reference"),
-    "numpy (default)": ours_fps("numpy"),
+    "numba (default)": ours_fps("numba"),
     "quickfps": ours_fps("quickfps"),
     "cluster": ours_fps("cluster"),
     "candidate: fpsample": fpsample,

@@ -17,13 +17,14 @@ LAYERS = (
     {"geometry", "ops", "io"},
     {"nn"},
     {"models", "losses", "metrics"},
-    {"tasks"},
+    {"tasks", "registration"},
     {"engine"},
     {"pcinv_data"},
     {"pcinv_cli"},
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
-HEAVY = {"open3d", "trimesh", "laspy", "h5py", "torch_cluster", "torch_quickfps"}
+HEAVY = {"open3d", "trimesh", "laspy", "h5py", "torch_cluster", "torch_quickfps", "small_gicp",
+         "numba"}
 FILES = [(name, path) for name, root in PACKAGES.items() for path in sorted(root.rglob("*.py"))]
 IDS = [str(path.relative_to(ROOT)) for _, path in FILES]
 
@@ -77,9 +78,10 @@ def test_library_code_is_short_and_quiet(name, path):
             assert node.func.id not in ("print", "exit", "input", "eval", "exec")
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"bare except in line {node.lineno}"
+    heavy = HEAVY - {"numba"} if path.stem == "jit" else HEAVY
     for node in tree.body:  # heavy packages are imported where they are used
         if isinstance(node, ast.Import | ast.ImportFrom):
-            assert not HEAVY & {m.split(".")[0] for m in imports(node)}
+            assert not heavy & {m.split(".")[0] for m in imports(node)}
 
 
 def test_models_do_not_import_each_other():
@@ -87,6 +89,14 @@ def test_models_do_not_import_each_other():
         mine = f"pcinv.models.{path.stem}"
         others = [m for m in imports(ast.parse(path.read_text())) if m.startswith("pcinv.models.")]
         assert all(m.startswith(mine) or path.stem == "registry" for m in others)
+
+
+def test_kernels_are_imported_where_they_are_used():
+    for _, path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            found = imports(node) if isinstance(node, ast.Import | ast.ImportFrom) else []
+            compiled = [m for m in found if m.startswith("pcinv.ops.jit") or "kernels" in m]
+            assert not compiled or path.stem.endswith("kernels"), path
 
 
 @pytest.mark.parametrize("package, light", [("pcinv", "numpy"), ("pcinv_data", "torch"),

@@ -10,7 +10,6 @@ without attention and with 8 features for 14.
 Letters: B batch, N points, S centres, K neighbours, C channels, L levels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -25,8 +24,9 @@ from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.backbone import Features, forward_by_size
 from pcinv.nn.points import Points
+from pcinv.nn.pooling import linear_norm_relu_max
 from pcinv.nn.risp import cyclic_order, riconv_features, risp_features
-from pcinv.nn.rows import LinearNorm, OffsetAttention, flat_index, norm_affine, norm_relu_max
+from pcinv.nn.rows import LinearNorm, OffsetAttention, flat_index
 from pcinv.ops import record_margin
 
 
@@ -136,13 +136,14 @@ class SurfaceConv(nn.Module):
         carried: Float[Tensor, "b n c"] | None,
     ) -> Float[Tensor, "b s d"]:
         _, b, s, k = features.shape
-        wide = None  # what the neighbours carry, (B*N, C)
+        wide, rows = None, None  # what the neighbours carry, (B*N, C), and who carries which
         if carried is not None and self.carry is not None:
             # A linear map commutes with the gather: N products instead of S * K.
             wide = self.carry(carried).flatten(0, 1)
             rows = flat_index(index, carried.shape[1])
-        pool = self._pool()
-        embed_1, embed_2 = self.embed_1.frozen(), self.embed_2.frozen()
+        pool = linear_norm_relu_max(self.merge, self.norm, clouds=b)
+        embed_1 = self.embed_1.frozen(relu=self.activate_between)
+        embed_2 = self.embed_2.frozen(relu=True)
         attend = None
         if self.attend_neighbours is not None:
             attend = self.attend_neighbours.frozen(across=s if self.across_centres else 1)
@@ -151,11 +152,10 @@ class SurfaceConv(nn.Module):
             """Centres `first` to `last` of the B*S: their neighbours' features -> (G, C)."""
             part = slice(first * k, last * k)
             x = embed_1(features.reshape(-1, b * s * k)[:, part].t())  # (G*K, E/2)
-            x = F.relu(x, inplace=True) if self.activate_between else x
-            x = F.relu(embed_2(x), inplace=True).view(last - first, k, -1)  # (G, K, E)
+            x = embed_2(x).view(last - first, k, -1)  # (G, K, E)
             if attend is not None:
                 x = attend(x)
-            return pool(x, None if wide is None else wide.index_select(0, rows[part]))
+            return pool(x, wide, None if rows is None else rows[part])
 
         # In evaluation groups are independent: pieces that stay in the cache are twice as fast.
         step = b * s
@@ -164,23 +164,6 @@ class SurfaceConv(nn.Module):
         parts = [describe(i, min(i + step, b * s)) for i in range(0, b * s, step)]
         y = torch.cat(parts).view(b, s, -1)  # (B, S, C)
         return y if self.attend_centres is None else self.attend_centres(y)
-
-    def _pool(self) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """Return the last step: join what is carried, normalise, activate, maximum over K."""
-        weight, bias = self.merge.weight, self.merge.bias
-        scale, shift = norm_affine(self.norm)
-
-        def pool(x: Tensor, carried: Tensor | None) -> Tensor:
-            z = F.linear(x, weight, bias)  # (G, K, C)
-            if carried is not None:
-                z = z.add_(carried.view_as(z))
-            if self.training:
-                return norm_relu_max(z, self.norm)
-            top = z.amax(1) if rises else torch.where(scale >= 0, z.amax(1), z.amin(1))
-            return F.relu(torch.addcmul(shift, top, scale), inplace=True)
-
-        rises = bool((scale >= 0).all())
-        return pool
 
 
 class Encoder(nn.Module):
@@ -347,7 +330,7 @@ class RISurConv(nn.Module):
             if skip is not None:
                 b, s, _ = up.shape
                 rows = torch.cat((up, skip), dim=-1).view(b * s, -1)
-                up = F.relu(self.skips[i](rows), inplace=True).view(b, s, -1)
+                up = self.skips[i].frozen(relu=True)(rows).view(b, s, -1)
         return Features(None, up, carried[-1])
 
     def forward_head(self, features: Features, category: Tensor | None = None) -> Tensor:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pcinv.nn.fused import attend_norm_relu, attention_offsets, linear_norm_relu
+
 Map = Callable[[Tensor], Tensor]
 
 _CACHED_WEIGHTS = 2**20
@@ -19,7 +21,7 @@ _CACHED_WEIGHTS = 2**20
 
 
 class LinearNorm(nn.Module):
-    """Linear map and batch normalisation; one matrix product in evaluation.
+    """Linear map, batch normalisation and, if asked for, ReLU; one matrix product in evaluation.
 
     In: (rows, C_in).  Out: (rows, C_out).
     """
@@ -32,27 +34,38 @@ class LinearNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.frozen()(x)
 
-    def frozen(self) -> Map:
+    def frozen(self, *, relu: bool = False) -> Map:
         """Return the map as one function; in evaluation its weights are folded once, here."""
         if self.training:
+            if relu:
+                return lambda x: linear_norm_relu(x, self.linear, self.norm)
             return lambda x: self.norm(self.linear(x))
         scale, shift = norm_affine(self.norm)
         if self.linear.bias is not None:
             shift = torch.addcmul(shift, self.linear.bias, scale)
-        return partial(F.linear, weight=self.linear.weight * scale[:, None], bias=shift)
-
-
-def total_across(a: Tensor, groups: int) -> Tensor:
-    """Sum attention over consecutive groups, and repeat the sum for each of them."""
-    g, k, _ = a.shape
-    total = a.view(g // groups, groups, k, k).sum(1, keepdim=True)
-    return total.expand(-1, groups, k, k).reshape(g, k, k)
+        folded = partial(F.linear, weight=self.linear.weight * scale[:, None], bias=shift)
+        return (lambda x: F.relu(folded(x), inplace=True)) if relu else folded
 
 
 def norm_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Return the scale and shift, (C,) each, that batch normalisation applies in evaluation."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return scale, torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
+
+
+def _offsets_across(
+    x: Float[Tensor, "g k c"], weight: Tensor, bias: Tensor, narrow: int, groups: int
+) -> Float[Tensor, "g k c"]:
+    """Do as `attention_offsets`, but normalise over the same place of `groups` successive groups.
+
+    So the published code does; its tensors have one axis more than the layer was written for.
+    """
+    g, k, c = x.shape
+    query, key, moved, own = F.linear(x, weight, bias).split((narrow, narrow, c, c), dim=-1)
+    a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)
+    total = a.view(g // groups, groups, k, k).sum(1, keepdim=True)
+    a = a / (total.expand(-1, groups, k, k).reshape(g, k, k) + 1e-9)
+    return own - torch.bmm(a.transpose(1, 2), moved)
 
 
 class OffsetAttention(nn.Module):
@@ -94,26 +107,18 @@ class OffsetAttention(nn.Module):
         if not self.training:
             weight, bias = self._fold(weight, bias, len(value.weight))
 
-        def offsets(x: Tensor) -> Tensor:
-            g, k, c = x.shape
-            mapped = F.linear(x.reshape(g * k, c), weight, bias).view(g, k, -1)
-            query, key, moved, own = mapped.split((narrow, narrow, c, c), dim=-1)
-            a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)  # (G, K query, K key)
-            if across > 1:
-                a = a / (total_across(a, across) + 1e-9)
-                return own - torch.bmm(a.transpose(1, 2), moved)
-            total = a.sum(1)  # over the queries, (G, K key)
-            # The second normalisation is one number a key: it waits until the sum is done.
-            r = torch.bmm(a.transpose(1, 2), moved)
-            return torch.addcdiv(own, r, (total + 1e-9)[..., None], value=-1)  # W (x - r)
-
         def attend(x: Tensor) -> Tensor:
             g, k, c = x.shape
-            step = max(1, _CACHED_WEIGHTS // (k * k)) if across == 1 else g
-            y = torch.cat([offsets(part) for part in x.split(step)]) if step < g else offsets(x)
+            if across > 1:
+                y = _offsets_across(x, weight, bias, narrow, across)
+                if self.training:
+                    y = self.offset.norm(y.view(g * k, c)).view(g, k, c)
+                return x + F.relu(y, inplace=True)
             if self.training:
-                y = self.offset.norm(y.view(g * k, c)).view(g, k, c)
-            return x + F.relu(y, inplace=True)
+                return attend_norm_relu(x, weight, bias, narrow, self.offset.norm)
+            step = max(1, _CACHED_WEIGHTS // (k * k))
+            parts = [attention_offsets(part, weight, bias, narrow) for part in x.split(step)]
+            return x + F.relu(torch.cat(parts) if len(parts) > 1 else parts[0], inplace=True)
 
         return attend
 

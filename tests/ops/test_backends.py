@@ -34,7 +34,7 @@ def test_a_missing_package_is_a_typed_error(monkeypatch):
 
 
 def test_a_cpu_backend_refuses_another_device():
-    for pick, name in ((knn_backend, "scipy"), (fps_backend, "numpy")):
+    for pick, name in ((knn_backend, "scipy"), (fps_backend, "numba")):
         assert pick("auto", torch.device("cuda")) is pick("reference", torch.device("cuda"))
         with pytest.raises(DeviceError, match="CPU"):
             pick(name, torch.device("cuda"))

@@ -1,0 +1,263 @@
+"""Layers of training on a CPU that pass over memory as few times as they can.
+
+Batch normalisation needs all rows before it can go on, and the same on the way back. Between these
+two points a few thousand rows at a time go through everything, and stay in the cache. Values and
+gradients are those of the plain formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from pcinv.ops.threads import parallel
+
+Array = NDArray[Any]
+
+CHUNK_ROWS = 2048
+"""Rows that are worked on at a time."""
+
+
+def is_fused(x: Tensor) -> bool:
+    """Return whether the compiled loops take this tensor: on the CPU, in single or double."""
+    return (x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+            and not torch.is_autocast_enabled("cpu"))
+
+
+def array(t: Tensor) -> Any:
+    """Return the values as a contiguous numpy array that shares the memory where it can."""
+    return t.detach().contiguous().numpy()
+
+
+def update_running(norm: nn.BatchNorm1d, mean: Tensor, var: Tensor, count: int) -> None:
+    """Move the running statistics of `norm` towards those of a batch of `count` rows."""
+    momentum = norm.momentum
+    if norm.running_mean is None or norm.running_var is None or momentum is None:
+        return
+    with torch.no_grad():
+        norm.running_mean.lerp_(mean.to(norm.running_mean), momentum)
+        norm.running_var.lerp_((var * (count / max(1, count - 1))).to(norm.running_var), momentum)
+
+
+def _by_threads(rows: int, work: Callable[[slice, Array], None], channels: int) -> Array:
+    """Call work(rows, sums) on equal parts of the rows; return the added-up sums (2, C)."""
+    parts = max(1, min(torch.get_num_threads(), rows // 256))
+    sums = np.zeros((parts, 2, channels))
+    share = -(-rows // parts)
+    parallel(lambda i: work(slice(i * share, min((i + 1) * share, rows)), sums[i]), range(parts))
+    total: Array = sums.sum(axis=0)
+    return total
+
+
+class _BatchNorm:
+    """Batch normalisation and ReLU of rows z (R, C) that come in pieces, and their gradient."""
+
+    def __init__(self, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1d, count: int) -> None:
+        self.gamma, self.beta, self.norm, self.count = gamma, beta, norm, count
+        self.sums = np.zeros((2, len(gamma)))
+
+    def add(self, z: Tensor) -> None:
+        """Take note of some rows."""
+        from pcinv.nn.kernels import add_sums
+
+        values = array(z)
+        self.sums += _by_threads(
+            len(z), lambda part, sums: add_sums(values[part], sums), z.shape[1])
+
+    def finish(self, z: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return ReLU(BN(z)), plus the residual, when all rows have been added."""
+        from pcinv.nn.kernels import affine_relu
+
+        total = torch.from_numpy(self.sums)
+        self.mean = total[0] / self.count
+        var = (total[1] / self.count - self.mean.square()).clamp_min(0)
+        update_running(self.norm, self.mean, var, self.count)
+        self.inverse = torch.rsqrt(var + self.norm.eps)
+        self.scale = self.gamma * self.inverse
+        self.shift = self.beta - self.mean * self.scale
+        out = torch.empty_like(z)
+        values, outs = array(z), out.numpy()
+        extra = np.empty((0, z.shape[1]), outs.dtype) if residual is None else array(residual)
+        self.low = [array(t.to(z.dtype)) for t in (self.scale, self.shift)]
+        _by_threads(len(z), lambda part, _: affine_relu(
+            values[part], *self.low, extra[part], outs[part]), 0)
+        return out
+
+    def begin_backward(self, grad: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of gamma and beta."""
+        from pcinv.nn.kernels import add_gradient_sums
+
+        grads, values = array(grad), array(z)
+        total = torch.from_numpy(_by_threads(len(z), lambda part, sums: add_gradient_sums(
+            grads[part], values[part], *self.low, sums), z.shape[1]))
+        grad_beta = total[0]
+        grad_gamma = (total[1] - self.mean * total[0]) * self.inverse
+        # dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R)
+        slope = -self.scale * self.inverse * grad_gamma / self.count
+        level = -self.scale * grad_beta / self.count - slope * self.mean
+        self.slopes = [array(t.to(z.dtype)) for t in (level, slope)]
+        return grad_gamma.to(z.dtype), grad_beta.to(z.dtype)
+
+    def backward(self, grad: Tensor, z: Tensor, out: Tensor) -> None:
+        """Fill `out` with the gradient of some rows of z."""
+        from pcinv.nn.kernels import norm_gradient
+
+        grads, values, outs = array(grad), array(z), out.numpy()
+        _by_threads(len(z), lambda part, _: norm_gradient(
+            grads[part], values[part], *self.low, *self.slopes, outs[part]), 0)
+
+
+def linear_norm_relu(
+    x: Float[Tensor, "r e"], linear: nn.Linear, norm: nn.BatchNorm1d
+) -> Float[Tensor, "r c"]:
+    """Return ReLU(BN(W x + b)) with the statistics of the rows; for training."""
+    if not is_fused(x):
+        return F.relu(norm(linear(x)), inplace=True)
+    norm.num_batches_tracked.add_(1)
+    y: Tensor = _LinearNormRelu.apply(  # type: ignore[no-untyped-call]
+        x, linear.weight, linear.bias, norm.weight, norm.bias, norm)
+    return y
+
+
+class _LinearNormRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, gamma, beta, norm):  # type: ignore[no-untyped-def]
+        z = x.new_empty(len(x), len(weight))
+        batch_norm = _BatchNorm(gamma, beta, norm, len(x))
+        for first in range(0, len(x), CHUNK_ROWS):
+            part = slice(first, first + CHUNK_ROWS)
+            if bias is None:
+                torch.mm(x[part], weight.t(), out=z[part])
+            else:
+                torch.addmm(bias, x[part], weight.t(), out=z[part])
+            batch_norm.add(z[part])
+        ctx.save_for_backward(x, weight, z)
+        ctx.batch_norm, ctx.has_bias = batch_norm, bias is not None
+        return batch_norm.finish(z)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        x, weight, z = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_gamma, grad_beta = ctx.batch_norm.begin_backward(grad, z)
+        grad_x = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight)
+        buffer = z.new_empty(min(CHUNK_ROWS, len(z)), z.shape[1])
+        for first in range(0, len(x), CHUNK_ROWS):
+            part = slice(first, first + CHUNK_ROWS)
+            d = buffer[: len(z[part])]
+            ctx.batch_norm.backward(grad[part], z[part], d)
+            grad_weight.addmm_(d.t(), x[part])
+            if grad_x is not None:
+                torch.mm(d, weight, out=grad_x[part])
+        # a bias before batch normalisation changes nothing
+        grad_bias = weight.new_zeros(len(weight)) if ctx.has_bias else None
+        return grad_x, grad_weight, grad_bias, grad_gamma, grad_beta, None
+
+
+def attend_norm_relu(
+    x: Float[Tensor, "g k c"], weight: Float[Tensor, "m c"], bias: Float[Tensor, " m"], narrow: int,
+    norm: nn.BatchNorm1d,
+) -> Float[Tensor, "g k c"]:
+    """Return x + ReLU(BN(attention_offsets(x, ...))) with the statistics of all rows."""
+    if is_fused(x):
+        norm.num_batches_tracked.add_(1)
+        y: Tensor = _AttendNormRelu.apply(  # type: ignore[no-untyped-call]
+            x, weight, bias, narrow, norm.weight, norm.bias, norm)
+        return y
+    offsets = attention_offsets(x, weight, bias, narrow)
+    return x + F.relu(norm(offsets.flatten(0, 1)), inplace=True).view_as(x)
+
+
+def attention_offsets(
+    x: Float[Tensor, "g k c"], weight: Float[Tensor, "m c"], bias: Float[Tensor, " m"], narrow: int
+) -> Float[Tensor, "g k c"]:
+    """Return W x_j - sum_i A_ij (W V x_i) / sum_i A_ij for each group, A = softmax_j(q_i . k_j).
+
+    weight, bias : of the four maps one below the other: query and key (`narrow` rows each), W V, W.
+    """
+    g, k, c = x.shape
+    mapped = F.linear(x.reshape(g * k, c), weight, bias).view(g, k, -1)
+    _, moved, total = _attend(mapped, narrow, c)
+    # The second normalisation is one number a key: it waits until the sum is done.
+    return torch.addcdiv(mapped[..., 2 * narrow + c :], moved, total, value=-1)
+
+
+def _attend(mapped: Tensor, narrow: int, c: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return A (G, K query, K key), sum_i A_ij moved_i (G, K, C) and sum_i A_ij (G, K, 1)."""
+    query, key, moved = mapped[..., : 2 * narrow + c].split((narrow, narrow, c), dim=-1)
+    a = torch.bmm(query, key.transpose(1, 2)).softmax(dim=-1)
+    return a, torch.bmm(a.transpose(1, 2), moved), (a.sum(1) + 1e-9)[..., None]
+
+
+class _AttendNormRelu(torch.autograd.Function):
+    """Keeps x, the offsets and the weights of attention; the maps are computed once more."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, narrow, gamma, beta, norm):  # type: ignore[no-untyped-def]
+        g, k, c = x.shape
+        x = x.contiguous()
+        offsets, attention = torch.empty_like(x), x.new_empty(g, k, k)
+        batch_norm = _BatchNorm(gamma, beta, norm, g * k)
+        step = max(1, CHUNK_ROWS // k)
+        buffer = x.new_empty(min(step, g) * k, len(weight))
+        for first in range(0, g, step):
+            part = slice(first, min(first + step, g))
+            flat = x[part].view(-1, c)
+            mapped = torch.addmm(bias, flat, weight.t(), out=buffer[: len(flat)])
+            mapped = mapped.view(-1, k, len(weight))
+            attention[part], moved, total = _attend(mapped, narrow, c)
+            own = mapped[..., 2 * narrow + c :]
+            batch_norm.add(torch.addcdiv(own, moved, total, value=-1, out=offsets[part])
+                           .view(-1, c))
+        ctx.save_for_backward(x, weight, bias, attention, offsets)
+        ctx.narrow, ctx.batch_norm = narrow, batch_norm
+        return batch_norm.finish(offsets.view(-1, c), x.view(-1, c)).view_as(x)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        x, weight, bias, attention, offsets = ctx.saved_tensors
+        g, k, c = x.shape
+        n, inner = ctx.narrow, 2 * ctx.narrow + c
+        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        grad_gamma, grad_beta = ctx.batch_norm.begin_backward(
+            grad.view(-1, c), offsets.view(-1, c))
+        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        step = max(1, CHUNK_ROWS // k)
+        rows = min(step, g) * k
+        buffer, d_buffer = x.new_empty(rows, inner), x.new_empty(rows, c)
+        grad_buffer = x.new_empty(rows, len(weight))
+        for first in range(0, g, step):
+            part = slice(first, min(first + step, g))
+            flat, a = x[part].view(-1, c), attention[part]
+            d = d_buffer[: len(flat)]
+            ctx.batch_norm.backward(grad[part].view(-1, c), offsets[part].view(-1, c), d)
+            d = d.view(-1, k, c)
+            mapped = torch.addmm(bias[:inner], flat, weight[:inner].t(), out=buffer[: len(flat)])
+            query, key, moved = mapped.view(-1, k, inner).split((n, n, c), dim=-1)
+            total = (a.sum(1) + 1e-9)[..., None]
+            d_r = d / total  # minus the gradient of sum_i A_ij moved_i
+            r = torch.bmm(a.transpose(1, 2), moved)
+            d_total = (r * d_r).sum(-1) / total[..., 0]
+            d_a = torch.baddbmm(d_total[:, None], moved, d_r.transpose(1, 2), alpha=-1)
+            d_logits = a * (d_a - (a * d_a).sum(-1, keepdim=True))
+            grads = grad_buffer[: len(flat)]
+            split = grads.view(-1, k, len(weight)).split((n, n, c, c), dim=-1)
+            split[0].copy_(torch.bmm(d_logits, key))
+            split[1].copy_(torch.bmm(d_logits.transpose(1, 2), query))
+            torch.neg(torch.bmm(a, d_r), out=split[2])
+            split[3].copy_(d)
+            torch.addmm(grad[part].view(-1, c), grads, weight, out=grad_x[part].view(-1, c))
+            grad_weight.addmm_(grads.t(), flat)
+            grad_bias += grads.sum(0)
+        return grad_x, grad_weight, grad_bias, None, grad_gamma, grad_beta, None
