@@ -1,0 +1,200 @@
+"""Pairs of clouds with the motion between them, and the one table of data sets that hold such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pcinv.errors import DatasetError, FileFormatError, InputError, UsageError, unknown_name
+from pcinv_data.manifest import Manifest, read_manifest
+
+CACHED_CLOUDS = 128
+"""Clouds that stay in memory: all of a 3DMatch scene, about 60 MB."""
+MAX_SKEW = 0.02
+"""Largest entry of R R^T - I in a stored pose. Those of 3DMatch have up to 0.0012."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegistrationPair:
+    """Two overlapping clouds and the true motion from one to the other; picklable.
+
+    name : what a person recognises the pair by, `<scene>/<target>-<source>` for 3DMatch.
+    scene : what recalls are averaged over.  source_id, target_id : numbers within the scene.
+    T_target_source : (4, 4) float64, takes points of the source into the frame of the target. As
+        it is stored: its rotation may be off an exact one by `MAX_SKEW`.
+    information : (6, 6) float64 of the official 3DMatch error, or None. All zero for one pair.
+    overlap : official share of overlapping points where the data set tells it, or None.
+    consecutive : neighbours in time, which the recall of 3DMatch does not count.
+    """
+
+    name: str
+    scene: str
+    source_id: int
+    target_id: int
+    T_target_source: np.ndarray
+    source_file: Path
+    target_file: Path
+    information: np.ndarray | None = None
+    overlap: float | None = None
+    consecutive: bool = False
+
+    def load_source(self) -> np.ndarray:
+        """Return the (N, 3) float64 points of the source, in metres; shared, so not writable."""
+        return read_points(self.source_file)
+
+    def load_target(self) -> np.ndarray:
+        """Return the (M, 3) float64 points of the target, in metres; shared, so not writable."""
+        return read_points(self.target_file)
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """One row of the table. open : folder, scene or None -> the pairs in official order.
+
+    recall_rule : which rule of `pcinv.metrics.registration.RULES` its papers use.
+    """
+
+    name: str
+    open: Callable[[Path, str | None], list[RegistrationPair]]
+    manifest_name: str
+    recall_rule: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """Terms, layout and sizes."""
+        return read_manifest(self.manifest_name)
+
+
+def _open_3dmatch(root: Path, scene: str | None) -> list[RegistrationPair]:
+    from pcinv_data.threedmatch import open_benchmark
+
+    return open_benchmark(root, "3DMatch", scene)
+
+
+def _open_3dlomatch(root: Path, scene: str | None) -> list[RegistrationPair]:
+    from pcinv_data.threedmatch import open_benchmark
+
+    return open_benchmark(root, "3DLoMatch", scene)
+
+
+def _open_kitti(root: Path, scene: str | None) -> list[RegistrationPair]:
+    from pcinv_data.kitti_pairs import open_kitti_pairs
+
+    return open_kitti_pairs(root, scene)
+
+
+PAIR_SETS: dict[str, PairSet] = {
+    row.name: row for row in (
+        PairSet("3dmatch", _open_3dmatch, "threedmatch", "3dmatch"),
+        PairSet("3dlomatch", _open_3dlomatch, "threedmatch", "3dmatch"),
+        PairSet("kitti-pairs", _open_kitti, "kitti_pairs", "kitti"),
+    )
+}
+
+
+def load_pairs(name: str, root: str | Path | None, *, scene: str | None = None,
+               limit: int | None = None, consecutive: bool = True) -> list[RegistrationPair]:
+    """List the pairs of a data set; their clouds are read when they are asked for.
+
+    name : a key of `PAIR_SETS`.  root : the folder of your copy.
+    scene : only this one; the others need not be there.
+    limit : at most this many, evenly spaced over the whole list.
+    consecutive : keep pairs of neighbours in time. The 3DMatch recall does not count them.
+
+    Raises
+    ------
+    UnknownNameError : no such data set or scene.
+    DatasetError : the folder is not the data set, is damaged, or lacks a cloud of a pair.
+    """
+    if name not in PAIR_SETS:
+        raise unknown_name("data set of pairs", name, PAIR_SETS, where="dataset")
+    if root is None:
+        raise UsageError(f"{name} needs the folder of your copy", where="root", hint="--root DIR")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise InputError(f"limit is {limit}, expected a whole number of 1 or more", where="limit",
+                         hint="leave it out to take all pairs")
+    pairs = PAIR_SETS[name].open(Path(root), scene)
+    if not consecutive:
+        pairs = [pair for pair in pairs if not pair.consecutive]
+    if limit is not None and limit < len(pairs):
+        pairs = [pairs[k] for k in np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
+    return pairs
+
+
+def read_points(file: Path) -> np.ndarray:
+    """Return the (N, 3) float64 points of a cloud, or of a `.pth` that holds one numpy array.
+
+    The last `CACHED_CLOUDS` stay in memory, until their files change; the array is not writable.
+
+    Raises FileFormatError and LimitError as `pcinv.read` does.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise FileFormatError(f"the cloud cannot be read: {error.strerror}", where=str(file),
+                              hint="get this file again") from error
+    return _read_points(str(file), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=CACHED_CLOUDS)
+def _read_points(file: str, modified: int, size: int) -> np.ndarray:
+    from pcinv.io import read
+    from pcinv.io.restricted_pickle import read_torch_array
+    from pcinv.types import Mesh
+
+    if file.endswith(".pth"):
+        points = read_torch_array(file)
+        if points.ndim != 2 or points.shape[1] != 3 or not len(points) or points.dtype.kind != "f":
+            raise FileFormatError(f"an array {points.shape} of {points.dtype}, expected (N, 3)"
+                                  " coordinates", where=file, hint="get this file again")
+        if not np.isfinite(points).all():
+            raise FileFormatError("some coordinates are not finite", where=file,
+                                  hint="get this file again")
+        points = points.astype(np.float64)
+    else:
+        thing = read(file)
+        points = thing.vertices if isinstance(thing, Mesh) else thing.absolute()
+    points.setflags(write=False)
+    return points
+
+
+def measure_overlap(pair: RegistrationPair, radius: float) -> float:
+    """Return the share of source points with a target point within `radius` (m), after the motion.
+
+    The usual radii are 0.0375 for 3DMatch fragments of 2.5 cm, and 0.6 for LiDAR of 0.3 m.
+    """
+    from scipy.spatial import cKDTree
+
+    T = pair.T_target_source
+    moved = pair.load_source() @ T[:3, :3].T + T[:3, 3]
+    distance, _ = cKDTree(pair.load_target()).query(moved, distance_upper_bound=radius)
+    return float((distance <= radius).mean())
+
+
+def numbers(text: str, count: int, where: str) -> list[float]:
+    """Return the `count` finite numbers of a line; `where` is its file and line number."""
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        values = []
+    if len(values) != count or not np.isfinite(values).all():
+        shown = text[:60] + ("..." if len(text) > 60 else "")
+        raise DatasetError(f"'{shown}' is not {count} finite numbers", where=where,
+                           hint="the file is damaged; get it again")
+    return values
+
+
+def as_motion(rows: list[list[float]], where: str) -> np.ndarray:
+    """Return the (4, 4) float64 rigid motion of these rows, or raise DatasetError."""
+    T = np.asarray(rows, dtype=np.float64)
+    R = T[:3, :3]
+    skew = float(np.abs(R @ R.T - np.eye(3)).max())
+    if not np.allclose(T[3], (0, 0, 0, 1), atol=1e-6) or not skew <= MAX_SKEW \
+            or not np.linalg.det(R) > 0:
+        raise DatasetError("the matrix is not a rotation and a shift", where=where,
+                           hint="the file is damaged; get it again")
+    return T
