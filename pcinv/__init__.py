@@ -25,6 +25,8 @@ _WHERE = {
     "evaluate": "pcinv.engine.evaluator",
     "predict": "pcinv.engine.predict",
     "check": "pcinv.engine.check",
+    "register": "pcinv.registration.pipeline",
+    "RegistrationResult": "pcinv.registration.result",
     "load_model": "pcinv.engine.loading",
     "load_dataset": "pcinv.engine.datasets",
     "create_model": "pcinv.models.registry",

@@ -1,0 +1,1 @@
+"""Rigid registration of two clouds: the blocks of which `pcinv register` is made."""

@@ -1,0 +1,82 @@
+"""What is registered: files, clouds, meshes or arrays, as finite float64 points."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from pcinv.errors import InputError, ShapeError
+from pcinv.registration.scale import thin
+from pcinv.types import Mesh, PointCloud
+
+Source = str | os.PathLike[str] | PointCloud | Mesh | np.ndarray | torch.Tensor
+LEAST_POINTS = 10
+MESH_SAMPLES = 20_000
+MOST_POINTS = 2_000_000
+"""Larger clouds are thinned before anything else."""
+_CELLS = 2048
+
+
+def points_of(
+    item: Source, name: str, *, seed: int = 0
+) -> tuple[Float[np.ndarray, "n 3"], list[str]]:
+    """Return finite float64 points (N, 3), and notes on what was done to get them.
+
+    item : a file of any format that `pcinv.read` takes, or what it returns, or an array (N, 3).
+        Meshes are sampled.
+    name : what the item is called in errors: "source" or "target".
+
+    Raises ShapeError, InputError for other arrays, too few points, or points that are all at one
+    place; FileFormatError and the other errors of reading for files.
+    """
+    notes: list[str] = []
+    if isinstance(item, str | os.PathLike):
+        name, item = str(Path(item)), _read(item)
+    if isinstance(item, Mesh):
+        from pcinv.io import sample_surface
+
+        notes.append(f"{name}: the mesh of {len(item.faces)} faces is sampled at {MESH_SAMPLES:,} "
+                     f"points (seed {seed})")
+        item = sample_surface(item, MESH_SAMPLES, seed, where=name)
+    points = item.absolute() if isinstance(item, PointCloud) else _array(item, name)
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        notes.append(f"{name}: {int((~finite).sum()):,} points that are not finite are dropped")
+        points = points[finite]
+    if len(points) < LEAST_POINTS:
+        raise InputError(f"{len(points)} points, at least {LEAST_POINTS} needed", where=name,
+                         hint="give a cloud with more points")
+    if not np.ptp(points, axis=0).max() > 0:
+        raise InputError("all points are at one place", where=name,
+                         hint="give a cloud with an extent; pcinv info shows the bounds")
+    if len(points) > MOST_POINTS:
+        points, before = thinned(points), len(points)
+        notes.append(f"{name}: {before:,} points are thinned to {len(points):,}")
+    return points, notes
+
+
+def _read(path: str | os.PathLike[str]) -> PointCloud | Mesh:
+    from pcinv.io import read
+
+    return read(path)
+
+
+def _array(item: Any, name: str) -> Float[np.ndarray, "n 3"]:
+    values = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
+    if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in "fiu":
+        raise ShapeError(f"expected (N, 3) numbers, got {values.shape} {values.dtype}", where=name,
+                         hint="points are rows of x, y, z")
+    return np.array(values, np.float64)
+
+
+def thinned(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 3"]:
+    """Replace the points of each cell of a fine grid, 2,048 along the longest side, by their mean.
+
+    Far finer than the voxel that is worked with, and far cheaper than working with all points.
+    """
+    return thin(points, float(np.ptp(points, axis=0).max()) / _CELLS)

@@ -1,0 +1,218 @@
+"""Register two clouds of any sensor, units and pose: no configuration, no training.
+
+Read, choose the voxel, find out from where the clouds were seen, describe, match, propose poses
+that many matches agree on, refine them by their surfaces, score, judge.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from pcinv.errors import InputError, unknown_name
+from pcinv.registration.clouds import Source, points_of
+from pcinv.registration.evidence import gather_evidence
+from pcinv.registration.prepare import SUPPORTS, Prepared, prepare
+from pcinv.registration.refine import polish
+from pcinv.registration.result import RegistrationResult, Stage
+from pcinv.registration.scale import choose_voxel, spacing
+from pcinv.registration.search import Found, judge, match, search
+from pcinv.registration.sight import Sight, sights
+from pcinv.registration.verdict import SAME_UNITS, judge_evidence
+
+METHODS = ("auto", "sc2", "icp")
+FAST_SUPPORTS = (SUPPORTS[1],)
+
+
+@dataclass
+class _Log:
+    """Times and words of the stages."""
+
+    time_ms: dict[str, float] = field(default_factory=dict)
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        start = time.perf_counter()
+        yield lambda words: self.stages.append(Stage(name, words))
+        spent = (time.perf_counter() - start) * 1e3
+        self.time_ms[name] = self.time_ms.get(name, 0.0) + spent
+
+
+def register(
+    source: Source, target: Source, *, method: str = "auto", view_point: Any = "auto",
+    voxel: float | None = None, init: Float[np.ndarray, "4 4"] | None = None, fast: bool = False,
+    seed: int = 0,
+) -> RegistrationResult:
+    """Find the motion that takes the source into the frame of the target.
+
+    Parameters
+    ----------
+    source, target : files, clouds, meshes or arrays (N, 3), in the same units.
+    method : "auto" (second-order compatibility with all that follows), "sc2" (the same, the poses
+        ranked by agreement alone and not refined), or "icp" (from `init`, or from where they are).
+    view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames.
+    voxel : working size, in the units of the clouds; chosen from the data where None.
+    init : (4, 4) a pose to refine; nothing is searched for.
+    fast : one support instead of two.
+    seed : of the sampling of meshes; nothing else is drawn.
+
+    Raises
+    ------
+    InputError, ShapeError : too few points, points at one place, arrays of other shapes, a pose
+        that is not rigid.
+    FileFormatError and the other errors of `pcinv.read`.
+
+    >>> import numpy as np
+    >>> cloud = np.random.default_rng(0).normal(size=(500, 3)) * [3, 2, 1]
+    >>> register(cloud, cloud + [5, 0, 0]).transform.round(3)[:3, 3]
+    array([5., 0., 0.])
+    """
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    log = _Log()
+    with log.stage("read") as say:
+        clouds, notes = zip(*(points_of(item, name, seed=seed) for item, name in (
+            (source, "source"), (target, "target"))), strict=True)
+        said = [note for both in notes for note in both]
+        say("; ".join([f"{len(clouds[0]):,} and {len(clouds[1]):,} points", *said]))
+    with log.stage("scale") as say:
+        gaps = spacing(clouds[0]), spacing(clouds[1])
+        chosen = voxel if voxel is not None else choose_voxel(*clouds)
+        if not 0 < chosen < np.inf:
+            raise InputError(f"voxel is {chosen}, expected more than 0", where="voxel",
+                             hint="a working size in the units of the clouds")
+        say(f"spacing {gaps[0]:.3g} and {gaps[1]:.3g}, voxel {chosen:.3g}"
+            + (" as asked" if voxel is not None else ""))
+    with log.stage("prepare") as say:
+        start = _checked_pose(init) if init is not None else None
+        prepared = tuple(prepare(cloud, chosen) for cloud in clouds)
+        say(f"{len(prepared[0].points):,} and {len(prepared[1].points):,} points with normals")
+    if method == "icp" and start is None:
+        start = np.eye(4)
+    if start is not None:
+        return _from_start(clouds, prepared, start, gaps, chosen, log)
+    supports = FAST_SUPPORTS if fast else SUPPORTS
+    best: RegistrationResult | None = None
+    for sight in sights(prepared, view_point):
+        with log.stage("view points") as say:
+            seen = sight.prepared()
+            say(sight.words)
+        found = _search(seen, sight, supports, method, log)
+        result = _conclude(clouds, seen, found, sight.words, method, gaps, chosen, log)
+        if best is None or _rank(result) > _rank(best):
+            best = result
+        if best.verdict == "trusted":
+            break
+    if best is None:
+        raise InputError("no way to look at the clouds", where="view_point", hint="use auto")
+    return best
+
+
+def _rank(result: RegistrationResult) -> tuple[bool, float]:
+    return result.verdict == "trusted", result.score
+
+
+def _search(
+    seen: tuple[Prepared, Prepared], sight: Sight, supports: Any, method: str, log: _Log
+) -> Found:
+    source, target = seen
+    with log.stage("features") as say:
+        for cloud in seen:
+            for support in supports:
+                cloud.features(support, sign_free=sight.sign_free)
+        say(f"{'sign-free ' if sight.sign_free else ''}FPFH of radius "
+            + " and ".join(f"{radius} voxels" for radius, _ in supports))
+    with log.stage("search") as say:
+        found = search(source, target, sign_free=sight.sign_free, supports=supports)
+        say(f"{sum(len(m.x) for m in found.matches):,} matches, {len(found.candidates)} poses; "
+            "the best score " + ", ".join(f"{c.score:.3g}" for c in found.candidates[:3]))
+    return found
+
+
+def _from_start(
+    clouds: Any, prepared: Any, start: Any, gaps: Any, voxel: float, log: _Log
+) -> RegistrationResult:
+    source, target = prepared
+    with log.stage("search") as say:
+        matches = [match(source, target, support, sign_free=True) for support in FAST_SUPPORTS]
+        candidate = judge(source, target, matches, to_prepared(start, source, target))
+        say("refined from the given pose; nothing is searched for")
+    return _conclude(clouds, prepared, Found([candidate], matches), "none", "icp", gaps, voxel, log)
+
+
+def _conclude(
+    clouds: Any, seen: tuple[Prepared, Prepared], found: Found, words: str, method: str,
+    gaps: tuple[float, float], voxel: float, log: _Log,
+) -> RegistrationResult:
+    """Polish the best pose on all points, gather the evidence and judge."""
+    source, target = seen
+    pose = found.candidates[0].T_target_source if found.candidates else np.eye(4)
+    with log.stage("polish") as say:
+        transform = to_clouds(pose, source, target)
+        if found.candidates:
+            transform, told = polish(*clouds, transform, voxel, max(gaps))
+            pose = to_prepared(transform, source, target)
+            say(told)
+    with log.stage("verdict") as say:
+        evidence, more = gather_evidence(source, target, found, pose)
+        verdict, reasons = judge_evidence(evidence)
+        mismatch = _unit_mismatch(clouds, gaps)
+        if mismatch:
+            verdict, reasons = "failed", (mismatch, *reasons)
+        say(verdict + "".join(f"; {reason}" for reason in reasons))
+    return RegistrationResult(
+        transform=transform, verdict=verdict, reasons=reasons, overlap=evidence.overlap,
+        overlap_target=evidence.overlap_target, inlier_rmse=more.inlier_rmse * target.unit,
+        num_correspondences=evidence.correspondences, num_inliers=evidence.inliers,
+        score=evidence.score, runner_up=evidence.runner_up, contradiction=evidence.contradiction,
+        condition=more.condition, open_motions=evidence.open_motions,
+        alternatives=tuple(to_clouds(p, source, target) for p in more.alternatives),
+        method=method, view_points=words, spacing=gaps, voxel=voxel, time_ms=dict(log.time_ms),
+        stages=tuple(log.stages))
+
+
+def _unit_mismatch(clouds: Any, gaps: tuple[float, float]) -> str:
+    """Return what to say of clouds whose spacing and extent both differ many times."""
+    extents = [float(np.linalg.norm(np.ptp(cloud, axis=0))) for cloud in clouds]
+    ratios = [max(pair) / max(min(pair), 1e-300) for pair in (gaps, extents)]
+    if min(ratios) < SAME_UNITS:
+        return ""
+    return (f"scale mismatch: spacing differs {ratios[0]:.0f} times and extent {ratios[1]:.0f} "
+            "times: are the units the same?")
+
+
+def to_clouds(
+    T_target_source: Float[np.ndarray, "4 4"], source: Prepared, target: Prepared
+) -> Float[np.ndarray, "4 4"]:
+    """Return a pose between prepared clouds as one between the clouds they were made from."""
+    pose = np.array(T_target_source, dtype=np.float64)
+    rotation = pose[:3, :3]
+    pose[:3, 3] = target.unit * pose[:3, 3] + target.origin - rotation @ source.origin
+    return pose
+
+
+def to_prepared(
+    T_target_source: Float[np.ndarray, "4 4"], source: Prepared, target: Prepared
+) -> Float[np.ndarray, "4 4"]:
+    """Return a pose between clouds as one between the prepared clouds made from them."""
+    pose = np.array(T_target_source, dtype=np.float64)
+    rotation = pose[:3, :3]
+    pose[:3, 3] = (rotation @ source.origin + pose[:3, 3] - target.origin) / target.unit
+    return pose
+
+
+def _checked_pose(init: Any) -> Float[np.ndarray, "4 4"]:
+    pose = np.asarray(init, np.float64)
+    rigid = pose.shape == (4, 4) and np.isfinite(pose).all() and np.allclose(
+        pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-4) and np.linalg.det(pose[:3, :3]) > 0
+    if not rigid:
+        raise InputError("the initial pose is no rigid motion", where="init",
+                         hint="a 4x4 matrix of a rotation and a translation, T_target_source")
+    return pose

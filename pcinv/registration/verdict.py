@@ -1,0 +1,60 @@
+"""Whether a pose is to be trusted, and in words why not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pcinv.registration.result import Verdict
+
+TRUSTED_SCORE = 14.0
+"""At this score 97 of 100 answers on real fragments of rooms are right (benchmarks)."""
+FAILED_SCORE = 1.0
+LEAST_INLIERS = 12
+LEAST_OVERLAP = 0.1
+MOST_CONTRADICTION = 0.15
+AMBIGUOUS = 0.6
+"""Score of another pose, as a share of the best one's, from which there are two answers."""
+SAME_UNITS = 8.0
+"""Clouds whose spacing and extent both differ more than this are not in the same units."""
+
+
+class Evidence(NamedTuple):
+    """What the verdict is made from; see `RegistrationResult` for the fields."""
+
+    score: float
+    inliers: int
+    correspondences: int
+    overlap: float
+    overlap_target: float
+    contradiction: float
+    runner_up: float
+    runner_up_angle_deg: float
+    open_motions: tuple[str, ...]
+    shape: str
+
+
+def judge_evidence(found: Evidence) -> tuple[Verdict, tuple[str, ...]]:
+    """Return the verdict and its reasons; a trusted pose has none."""
+    failures, doubts = [], []
+    if found.inliers < LEAST_INLIERS or found.score < FAILED_SCORE:
+        failures.append(f"too little agrees: {found.inliers} of {found.correspondences} matches, "
+                        f"score {found.score:.2g}")
+    elif found.score < TRUSTED_SCORE:
+        doubts.append(f"weak support: {found.inliers} of {found.correspondences} matches agree, "
+                      f"score {found.score:.2g}, trusted from {TRUSTED_SCORE:g}")
+    overlap = max(found.overlap, found.overlap_target)
+    if overlap < LEAST_OVERLAP:
+        failures.append(f"too little overlap: {overlap:.0%} of the points meet")
+    if found.contradiction > MOST_CONTRADICTION:
+        failures.append(f"free space violated: {found.contradiction:.0%} of the points would have "
+                        "hidden what the other camera saw")
+    if found.runner_up > AMBIGUOUS:
+        doubts.append(f"ambiguous (symmetric or repeated): another pose, turned by "
+                      f"{found.runner_up_angle_deg:.0f} degrees, reaches {found.runner_up:.0%} of "
+                      "the score")
+    if found.open_motions:
+        doubts.append(f"degenerate ({found.shape}): not determined: "
+                      + "; ".join(found.open_motions))
+    if failures:
+        return "failed", tuple(failures + doubts)
+    return ("suspect" if doubts else "trusted"), tuple(doubts)
