@@ -11,7 +11,6 @@ from typing import Any
 
 import numba
 
-
 Kernel = Callable[..., Any]
 
 

@@ -155,7 +155,7 @@ def test_bad_input():
     for call, error, text in (
         (lambda: see(np.zeros((0, 3)), np.zeros(3)), InputError, "points"),
         (lambda: see(wall()[:, :2], np.zeros(3)), ShapeError, "points"),
-        (lambda: see(wall() / 0, np.zeros(3)), InputError, "finite"),
+        (lambda: see(wall() * np.nan, np.zeros(3)), InputError, "finite"),
         (lambda: see(wall(), np.zeros(2)), ShapeError, "view_point"),
         (lambda: see(wall(), np.full(3, np.nan)), ShapeError, "view_point"),
         (lambda: see(wall(), np.zeros(3), sample=0), InputError, "sample"),
@@ -163,5 +163,5 @@ def test_bad_input():
         (lambda: violation(view, view, np.eye(4) * np.nan, MARGIN), ShapeError, "4, 4"),
         (lambda: violation(view, view, np.eye(4), -1.0), InputError, "margin"),
     ):
-        with pytest.raises(error, match=text), np.errstate(all="ignore"):
+        with pytest.raises(error, match=text):
             call()
