@@ -114,8 +114,8 @@ def test_the_public_surface():
     assert sorted(pcinv.__all__) == sorted([
         "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample",
         "__version__", "check", "create_model", "describe_file", "describe_model", "evaluate",
-        "list_models", "load_config", "load_dataset", "load_model", "predict", "read", "read_cloud", "register",
-        "sample_surface", "train", "write",
+        "list_models", "load_config", "load_dataset", "load_model", "predict", "read",
+        "read_cloud", "register", "sample_surface", "train", "write",
     ])
     for name in pcinv.__all__:
         assert getattr(pcinv, name) is not None

@@ -54,8 +54,9 @@ def mutual_matches(
     the overlap is small.
 
     >>> rows = torch.eye(3)
-    >>> mutual_matches(rows, rows.flip(0) + 0.1, k=1).target_index.tolist()
-    [2, 1, 0]
+    >>> found = mutual_matches(rows, rows.flip(0) * torch.tensor([[0.7], [0.8], [0.9]]), k=1)
+    >>> found.source_index.tolist(), found.target_index.tolist()
+    ([0, 1, 2], [2, 1, 0])
     """
     _check(source, target)
     check_count(k, "k")
