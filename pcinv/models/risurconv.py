@@ -10,6 +10,7 @@ without attention and with 8 features for 14.
 Letters: B batch, N points, S centres, K neighbours, C channels, L levels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -23,11 +24,13 @@ from pcinv.errors import ConfigError, InputError, nearest
 from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.backbone import Features, forward_by_size
+from pcinv.nn.fused import chunks, is_fused
 from pcinv.nn.points import Points
 from pcinv.nn.pooling import linear_norm_relu_max
 from pcinv.nn.risp import cyclic_order, riconv_features, risp_features
 from pcinv.nn.rows import LinearNorm, OffsetAttention, flat_index
 from pcinv.ops import record_margin
+from pcinv.ops.threads import in_shares
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ SIZES: dict[tuple[str, str], Hyper] = {
     ),
 }
 
-CACHED_ROWS = 2048
+CACHED_ROWS = 4096
 """Neighbours worked on at a time in evaluation."""
 FEATURE_COUNTS = {"risp14": 14, "riconv8": 8}
 DECODER_NEIGHBOURS = {"risp14": (64, 32, 32, 32), "riconv8": (8, 16, 32, 32)}
@@ -158,10 +161,17 @@ class SurfaceConv(nn.Module):
             return pool(x, wide, None if rows is None else rows[part])
 
         # In evaluation groups are independent: pieces that stay in the cache are twice as fast.
-        step = b * s
+        pieces = [slice(0, b * s)]
         if not self.training and not self.across_centres:
-            step = max(1, CACHED_ROWS // k)
-        parts = [describe(i, min(i + step, b * s)) for i in range(0, b * s, step)]
+            pieces = chunks(b * s, max(1, CACHED_ROWS // k))
+
+        def describe_all(share: Sequence[slice]) -> list[Tensor]:
+            return [describe(piece.start, piece.stop) for piece in share]
+
+        if len(pieces) > 1 and not torch.is_grad_enabled() and is_fused(features):
+            parts = [part for share in in_shares(describe_all, pieces) for part in share]
+        else:
+            parts = describe_all(pieces)
         y = torch.cat(parts).view(b, s, -1)  # (B, S, C)
         return y if self.attend_centres is None else self.attend_centres(y)
 

@@ -7,7 +7,7 @@ gradients are those of the plain formulas.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pcinv.ops.threads import parallel
+from pcinv.ops.threads import in_shares, parallel
 
 Array = NDArray[Any]
 
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 4096
 """Rows that are worked on at a time."""
+BLOCK_ROWS = 16384
+"""Rows of one pass over memory."""
 
 
 def is_fused(x: Tensor) -> bool:
@@ -47,36 +49,29 @@ def update_running(norm: nn.BatchNorm1d, mean: Tensor, var: Tensor, count: int) 
         norm.running_var.lerp_((var * (count / max(1, count - 1))).to(norm.running_var), momentum)
 
 
-def _by_threads(rows: int, work: Callable[[slice, Array], None], channels: int) -> Array:
-    """Call work(rows, sums) on equal parts of the rows; return the added-up sums (2, C)."""
-    parts = max(1, min(torch.get_num_threads(), rows // 256))
-    sums = np.zeros((parts, 2, channels))
-    share = -(-rows // parts)
-    parallel(lambda i: work(slice(i * share, min((i + 1) * share, rows)), sums[i]), range(parts))
-    total: Array = sums.sum(axis=0)
-    return total
+def chunks(rows: int, step: int) -> list[slice]:
+    """Return consecutive slices of `step` rows, the last one shorter."""
+    return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 
 class _BatchNorm:
-    """Batch normalisation and ReLU of rows z (R, C) that come in pieces, and their gradient."""
+    """Batch normalisation and ReLU of rows z (R, C), and its gradient, chunk by chunk.
 
-    def __init__(self, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1d, count: int) -> None:
-        self.gamma, self.beta, self.norm, self.count = gamma, beta, norm, count
-        self.sums = np.zeros((2, len(gamma)))
+    Sums are taken while the rows are made, by whoever makes them.
+    """
 
-    def add(self, z: Tensor) -> None:
-        """Take note of some rows."""
-        from pcinv.nn.kernels import add_sums
+    def __init__(self, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1d) -> None:
+        self.gamma, self.beta, self.norm = gamma, beta, norm
 
-        values = array(z)
-        self.sums += _by_threads(
-            len(z), lambda part, sums: add_sums(values[part], sums), z.shape[1])
+    def finish(self, z: Tensor, sums: list[Array], residual: Tensor | None = None) -> Tensor:
+        """Return ReLU(BN(z)), plus the residual.
 
-    def finish(self, z: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return ReLU(BN(z)), plus the residual, when all rows have been added."""
+        sums : (2, C) each, which add up to the sum of z and of its squares.
+        """
         from pcinv.nn.kernels import affine_relu
 
-        total = torch.from_numpy(self.sums)
+        self.count = len(z)
+        total = torch.from_numpy(np.sum(sums, axis=0))
         self.mean = total[0] / self.count
         var = (total[1] / self.count - self.mean.square()).clamp_min(0)
         update_running(self.norm, self.mean, var, self.count)
@@ -87,8 +82,8 @@ class _BatchNorm:
         values, outs = array(z), out.numpy()
         extra = np.empty((0, z.shape[1]), outs.dtype) if residual is None else array(residual)
         self.low = [array(t.to(z.dtype)) for t in (self.scale, self.shift)]
-        _by_threads(len(z), lambda part, _: affine_relu(
-            values[part], *self.low, extra[part], outs[part]), 0)
+        parallel(lambda part: affine_relu(values[part], *self.low, extra[part], outs[part]),
+                 chunks(len(z), BLOCK_ROWS))
         return out
 
     def begin_backward(self, grad: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,8 +91,13 @@ class _BatchNorm:
         from pcinv.nn.kernels import add_gradient_sums
 
         grads, values = array(grad), array(z)
-        total = torch.from_numpy(_by_threads(len(z), lambda part, sums: add_gradient_sums(
-            grads[part], values[part], *self.low, sums), z.shape[1]))
+
+        def add(part: slice) -> Array:
+            sums = np.zeros((2, z.shape[1]))
+            add_gradient_sums(grads[part], values[part], *self.low, sums)
+            return sums
+
+        total = torch.from_numpy(np.sum(parallel(add, chunks(len(z), BLOCK_ROWS)), axis=0))
         grad_beta = total[0]
         grad_gamma = (total[1] - self.mean * total[0]) * self.inverse
         # dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R)
@@ -110,9 +110,7 @@ class _BatchNorm:
         """Fill `out` with the gradient of some rows of z."""
         from pcinv.nn.kernels import norm_gradient
 
-        grads, values, outs = array(grad), array(z), out.numpy()
-        _by_threads(len(z), lambda part, _: norm_gradient(
-            grads[part], values[part], *self.low, *self.slopes, outs[part]), 0)
+        norm_gradient(array(grad), array(z), *self.low, *self.slopes, out.numpy())
 
 
 def linear_norm_relu(
@@ -130,18 +128,25 @@ def linear_norm_relu(
 class _LinearNormRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, gamma, beta, norm):  # type: ignore[no-untyped-def]
+        from pcinv.nn.kernels import add_sums
+
         z = x.new_empty(len(x), len(weight))
-        batch_norm = _BatchNorm(gamma, beta, norm, len(x))
-        for first in range(0, len(x), CHUNK_ROWS):
-            part = slice(first, first + CHUNK_ROWS)
-            if bias is None:
-                torch.mm(x[part], weight.t(), out=z[part])
-            else:
-                torch.addmm(bias, x[part], weight.t(), out=z[part])
-            batch_norm.add(z[part])
+
+        def work(parts: Sequence[slice]) -> Array:
+            sums = np.zeros((2, len(weight)))
+            for part in parts:
+                if bias is None:
+                    torch.mm(x[part], weight.t(), out=z[part])
+                else:
+                    torch.addmm(bias, x[part], weight.t(), out=z[part])
+                add_sums(z[part].numpy(), sums)
+            return sums
+
+        batch_norm = _BatchNorm(gamma, beta, norm)
+        out = batch_norm.finish(z, in_shares(work, chunks(len(x), CHUNK_ROWS)))
         ctx.save_for_backward(x, weight, z)
         ctx.batch_norm, ctx.has_bias = batch_norm, bias is not None
-        return batch_norm.finish(z)
+        return out
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -150,15 +155,19 @@ class _LinearNormRelu(torch.autograd.Function):
         grad = grad.contiguous()
         grad_gamma, grad_beta = ctx.batch_norm.begin_backward(grad, z)
         grad_x = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight)
-        buffer = z.new_empty(min(CHUNK_ROWS, len(z)), z.shape[1])
-        for first in range(0, len(x), CHUNK_ROWS):
-            part = slice(first, first + CHUNK_ROWS)
-            d = buffer[: len(z[part])]
-            ctx.batch_norm.backward(grad[part], z[part], d)
-            grad_weight.addmm_(d.t(), x[part])
-            if grad_x is not None:
-                torch.mm(d, weight, out=grad_x[part])
+
+        def work(parts: Sequence[slice]) -> Tensor:
+            total = torch.zeros_like(weight)
+            buffer = z.new_empty(min(CHUNK_ROWS, len(z)), z.shape[1])
+            for part in parts:
+                d = buffer[: len(z[part])]
+                ctx.batch_norm.backward(grad[part], z[part], d)
+                total.addmm_(d.t(), x[part])
+                if grad_x is not None:
+                    torch.mm(d, weight, out=grad_x[part])
+            return total
+
+        grad_weight = sum_of(in_shares(work, chunks(len(x), CHUNK_ROWS)))
         # a bias before batch normalisation changes nothing
         grad_bias = weight.new_zeros(len(weight)) if ctx.has_bias else None
         return grad_x, grad_weight, grad_bias, grad_gamma, grad_beta, None
@@ -204,24 +213,32 @@ class _AttendNormRelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, narrow, gamma, beta, norm):  # type: ignore[no-untyped-def]
+        from pcinv.nn.kernels import add_sums
+
         g, k, c = x.shape
         x = x.contiguous()
         offsets, attention = torch.empty_like(x), x.new_empty(g, k, k)
-        batch_norm = _BatchNorm(gamma, beta, norm, g * k)
         step = max(1, CHUNK_ROWS // k)
-        buffer = x.new_empty(min(step, g) * k, len(weight))
-        for first in range(0, g, step):
-            part = slice(first, min(first + step, g))
-            flat = x[part].view(-1, c)
-            mapped = torch.addmm(bias, flat, weight.t(), out=buffer[: len(flat)])
-            mapped = mapped.view(-1, k, len(weight))
-            attention[part], moved, total = _attend(mapped, narrow, c)
-            own = mapped[..., 2 * narrow + c :]
-            batch_norm.add(torch.addcdiv(own, moved, total, value=-1, out=offsets[part])
-                           .view(-1, c))
+
+        def work(parts: Sequence[slice]) -> Array:
+            sums = np.zeros((2, c))
+            buffer = x.new_empty(min(step, g) * k, len(weight))
+            for part in parts:
+                flat = x[part].view(-1, c)
+                mapped = torch.addmm(bias, flat, weight.t(), out=buffer[: len(flat)])
+                mapped = mapped.view(-1, k, len(weight))
+                attention[part], moved, total = _attend(mapped, narrow, c)
+                own = mapped[..., 2 * narrow + c :]
+                torch.addcdiv(own, moved, total, value=-1, out=offsets[part])
+                add_sums(offsets[part].view(-1, c).numpy(), sums)
+            return sums
+
+        batch_norm = _BatchNorm(gamma, beta, norm)
+        sums = in_shares(work, chunks(g, step))
+        out = batch_norm.finish(offsets.view(-1, c), sums, x.view(-1, c))
         ctx.save_for_backward(x, weight, bias, attention, offsets)
         ctx.narrow, ctx.batch_norm = narrow, batch_norm
-        return batch_norm.finish(offsets.view(-1, c), x.view(-1, c)).view_as(x)
+        return out.view_as(x)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -232,32 +249,55 @@ class _AttendNormRelu(torch.autograd.Function):
         grad, grad_x = grad.contiguous(), torch.empty_like(x)
         grad_gamma, grad_beta = ctx.batch_norm.begin_backward(
             grad.view(-1, c), offsets.view(-1, c))
-        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         step = max(1, CHUNK_ROWS // k)
         rows = min(step, g) * k
-        buffer, d_buffer = x.new_empty(rows, inner), x.new_empty(rows, c)
-        grad_buffer = x.new_empty(rows, len(weight))
-        for first in range(0, g, step):
-            part = slice(first, min(first + step, g))
-            flat, a = x[part].view(-1, c), attention[part]
-            d = d_buffer[: len(flat)]
-            ctx.batch_norm.backward(grad[part].view(-1, c), offsets[part].view(-1, c), d)
-            d = d.view(-1, k, c)
-            mapped = torch.addmm(bias[:inner], flat, weight[:inner].t(), out=buffer[: len(flat)])
-            query, key, moved = mapped.view(-1, k, inner).split((n, n, c), dim=-1)
-            total = (a.sum(1) + 1e-9)[..., None]
-            d_r = d / total  # minus the gradient of sum_i A_ij moved_i
-            r = torch.bmm(a.transpose(1, 2), moved)
-            d_total = (r * d_r).sum(-1) / total[..., 0]
-            d_a = torch.baddbmm(d_total[:, None], moved, d_r.transpose(1, 2), alpha=-1)
-            d_logits = a * (d_a - (a * d_a).sum(-1, keepdim=True))
-            grads = grad_buffer[: len(flat)]
-            split = grads.view(-1, k, len(weight)).split((n, n, c, c), dim=-1)
-            split[0].copy_(torch.bmm(d_logits, key))
-            split[1].copy_(torch.bmm(d_logits.transpose(1, 2), query))
-            torch.neg(torch.bmm(a, d_r), out=split[2])
-            split[3].copy_(d)
-            torch.addmm(grad[part].view(-1, c), grads, weight, out=grad_x[part].view(-1, c))
-            grad_weight.addmm_(grads.t(), flat)
-            grad_bias += grads.sum(0)
-        return grad_x, grad_weight, grad_bias, None, grad_gamma, grad_beta, None
+
+        def work(parts: Sequence[slice]) -> tuple[Tensor, Tensor]:
+            total_weight, total_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+            buffer, d_buffer = x.new_empty(rows, inner), x.new_empty(rows, c)
+            grad_buffer = x.new_empty(rows, len(weight))
+            for part in parts:
+                flat, a = x[part].view(-1, c), attention[part]
+                d = d_buffer[: len(flat)]
+                ctx.batch_norm.backward(grad[part].view(-1, c), offsets[part].view(-1, c), d)
+                grads = grad_buffer[: len(flat)]
+                mapped = torch.addmm(bias[:inner], flat, weight[:inner].t(),
+                                     out=buffer[: len(flat)])
+                _map_gradients(mapped.view(-1, k, inner), a, d.view(-1, k, c), n,
+                               grads.view(-1, k, len(weight)))
+                torch.addmm(grad[part].view(-1, c), grads, weight, out=grad_x[part].view(-1, c))
+                total_weight.addmm_(grads.t(), flat)
+                total_bias += grads.sum(0)
+            return total_weight, total_bias
+
+        weights, biases = zip(*in_shares(work, chunks(g, step)), strict=True)
+        return grad_x, sum_of(weights), sum_of(biases), None, grad_gamma, grad_beta, None
+
+
+def _map_gradients(mapped: Tensor, a: Tensor, d: Tensor, narrow: int, out: Tensor) -> None:
+    """Fill `out` (G, K, M) with the gradients of the four maps.
+
+    mapped : (G, K, 2 narrow + C) query, key and moved.  a : (G, K, K) weights of attention.
+    d : (G, K, C) gradient of own - sum_i A_ij moved_i / sum_i A_ij.
+    """
+    c = d.shape[-1]
+    query, key, moved = mapped.split((narrow, narrow, c), dim=-1)
+    total = (a.sum(1) + 1e-9)[..., None]
+    d_r = d / total  # minus the gradient of sum_i A_ij moved_i
+    r = torch.bmm(a.transpose(1, 2), moved)
+    d_total = (r * d_r).sum(-1) / total[..., 0]
+    d_a = torch.baddbmm(d_total[:, None], moved, d_r.transpose(1, 2), alpha=-1)
+    d_logits = a * (d_a - (a * d_a).sum(-1, keepdim=True))
+    to_query, to_key, to_moved, to_own = out.split((narrow, narrow, c, c), dim=-1)
+    to_query.copy_(torch.bmm(d_logits, key))
+    to_key.copy_(torch.bmm(d_logits.transpose(1, 2), query))
+    torch.neg(torch.bmm(a, d_r), out=to_moved)
+    to_own.copy_(d)
+
+
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the parts, in their order."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -13,7 +13,7 @@ where products over all rows are of E x E, not C x E, numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pcinv.nn.fused import CHUNK_ROWS, array, is_fused, update_running
+from pcinv.nn.fused import CHUNK_ROWS, array, chunks, is_fused, update_running
 from pcinv.nn.rows import norm_affine, norm_relu_max
-from pcinv.ops.threads import parallel
+from pcinv.ops.threads import in_shares, parallel
 
 Pool = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
@@ -94,29 +94,25 @@ def _extremes(
     c = len(sign)
     top, place = x.new_empty(g, c), torch.empty(g, c, dtype=torch.int32)
     step = max(1, CHUNK_ROWS // k)
-    share = -(-min(step, g) // torch.get_num_threads())
     no_rows = carried is None or rows is None
     extra = np.empty((0, c), top.numpy().dtype) if no_rows else array(carried)
     index = np.empty(0, np.int64) if no_rows else array(rows)
     signs, tops, places = array(sign), top.numpy(), place.numpy()
-    totals = np.zeros((2, c))
     weight, bias = linear.weight.detach().t(), linear.bias.detach()
-    flat, buffer = x.detach().reshape(g * k, -1), x.new_empty(min(step, g) * k, c)
-    for first in range(0, g, step):
-        some = flat[first * k : (first + step) * k]
-        z = torch.addmm(bias, some, weight, out=buffer[: len(some)]).view(-1, k, c).numpy()
-        sums = np.zeros((-(-len(z) // share), 2, c if is_training else 0))
+    x = x.detach().contiguous()
 
-        def work(part: int, z: Any = z, first: int = first, sums: Any = sums) -> None:
-            low, high = part * share, min((part + 1) * share, len(z))
-            here = slice(first + low, first + high)
-            group_extremes(z[low:high], extra, index[here.start * k : here.stop * k], signs,
-                           tops[here], places[here], sums[part])
+    def work(parts: Sequence[slice]) -> Any:
+        sums = np.zeros((2, c if is_training else 0))
+        buffer = x.new_empty(min(step, g) * k, c)
+        for part in parts:
+            some = x[part].view(-1, x.shape[-1])
+            z = torch.addmm(bias, some, weight, out=buffer[: len(some)]).view(-1, k, c)
+            group_extremes(z.numpy(), extra, index[part.start * k : part.stop * k], signs,
+                           tops[part], places[part], sums)
+        return sums
 
-        parallel(work, range(len(sums)))
-        if is_training:
-            totals += sums.sum(axis=0)
-    return top.mul_(sign), place, torch.from_numpy(totals)
+    sums = in_shares(work, chunks(g, step)) if is_training else [work(chunks(g, step))]
+    return top.mul_(sign), place, torch.from_numpy(np.sum(sums, axis=0))
 
 
 class _LinearNormReluMax(torch.autograd.Function):

@@ -4,7 +4,7 @@ Point-wise layers are matrix products, so batch normalisation folds into the wei
 evaluation, and normalise-activate-maximum needs one pass over the neighbours in training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcinv.nn.fused import attend_norm_relu, attention_offsets, linear_norm_relu
+from pcinv.nn.fused import attend_norm_relu, attention_offsets, is_fused, linear_norm_relu
+from pcinv.ops.threads import in_shares
 
 Map = Callable[[Tensor], Tensor]
 
@@ -51,6 +52,18 @@ def norm_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Return the scale and shift, (C,) each, that batch normalisation applies in evaluation."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return scale, torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
+
+
+def _attend_apart(
+    parts: Sequence[Tensor], weight: Tensor, bias: Tensor, narrow: int
+) -> list[Tensor]:
+    """Return `attention_offsets` of each part, on several threads where no gradient is wanted."""
+    def attend(share: Sequence[Tensor]) -> list[Tensor]:
+        return [attention_offsets(part, weight, bias, narrow) for part in share]
+
+    if len(parts) > 1 and not torch.is_grad_enabled() and is_fused(parts[0]):
+        return [y for share in in_shares(attend, parts) for y in share]
+    return attend(parts)
 
 
 def _offsets_across(
@@ -117,7 +130,7 @@ class OffsetAttention(nn.Module):
             if self.training:
                 return attend_norm_relu(x, weight, bias, narrow, self.offset.norm)
             step = max(1, _CACHED_WEIGHTS // (k * k))
-            parts = [attention_offsets(part, weight, bias, narrow) for part in x.split(step)]
+            parts = _attend_apart(x.split(step), weight, bias, narrow)
             return x + F.relu(torch.cat(parts) if len(parts) > 1 else parts[0], inplace=True)
 
         return attend

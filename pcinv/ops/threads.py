@@ -1,4 +1,9 @@
-"""A small pool of threads for library calls that release the interpreter's lock."""
+"""A small pool of threads for library calls that release the interpreter's lock.
+
+`parallel` is for calls that know nothing of torch's threads. `in_shares` is for torch itself: many
+small operations, one after the other, are faster if each thread does some of them alone than if all
+threads meet at the end of each operation.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,33 @@ def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[
     if threads <= 1:
         return [function(item) for item in items]
     return list(_pool(os.getpid(), threads).map(function, items))
+
+
+def in_shares(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
+    """Return [work(share), ...] for consecutive shares of the items, one for each thread of torch.
+
+    Each share is worked on by a thread of its own, on which torch uses that one thread, and records
+    no gradients. The shares, and so the results to the last bit, depend on the number of threads.
+    """
+    threads = min(torch.get_num_threads(), len(items))
+    if threads <= 1:
+        with torch.no_grad():
+            return [work(items)]
+    size, is_inference = -(-len(items) // threads), torch.is_inference_mode_enabled()
+
+    def alone(share: Sequence[Item]) -> Result:
+        if torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+        with torch.inference_mode() if is_inference else torch.no_grad():
+            return work(share)
+
+    all_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for MKL, whose setting is the process's
+    try:
+        shares = [items[i : i + size] for i in range(0, len(items), size)]
+        return list(_pool(os.getpid(), threads).map(alone, shares))
+    finally:
+        torch.set_num_threads(all_threads)
 
 
 @lru_cache(maxsize=4)
