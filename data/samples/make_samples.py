@@ -1,6 +1,7 @@
 """Write the samples of this folder again: `python data/samples/make_samples.py`.
 
 They come from a random stream of their own (`sample`), so no training or test split holds them.
+The pairs to register are made in `make_pairs.py`.
 """
 
 from pathlib import Path
@@ -58,3 +59,7 @@ SAMPLES = {"chair.ply": chair, "mug.xyz": mug, "bolt.off": bolt}
 if __name__ == "__main__":
     for name, make in SAMPLES.items():
         write(FOLDER / name, make(), force=True)
+    from make_pairs import PAIRS, write_pair
+
+    for name in PAIRS:
+        write_pair(name, FOLDER)
