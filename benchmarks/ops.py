@@ -104,7 +104,7 @@ FPS: dict[str, Run] = {
     "cluster": ours_fps("cluster"),
     "candidate: fpsample": fpsample,
 }
-DEFAULT = {"knn": "scipy (default)", "fps": "numpy (default)"}
+DEFAULT = {"knn": "scipy (default)", "fps": "numba (default)"}
 TABLES = {"knn": KNN, "fps": FPS}
 
 
