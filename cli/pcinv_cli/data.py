@@ -42,8 +42,9 @@ def list_(talk: Talk) -> Outcome:
 
 def _show_list(talk: Talk, rows: list[dict[str, Any]]) -> None:
     talk.table(("name", "title", "classes", "tasks", "terms"), [
-        (row["name"], row["title"], row["num_classes"] or "yours", " ".join(row["tasks"]),
-         row["licence"]) for row in rows])
+        (row["name"], row["title"],
+         row["num_classes"] or ("yours" if row["name"] == "folder" else "-"),
+         " ".join(row["tasks"]), row["licence"]) for row in rows])
 
 
 @verb("info", VERBS["info"][1], (
@@ -51,7 +52,7 @@ def _show_list(talk: Talk, rows: list[dict[str, Any]]) -> None:
     ("pcinv data info shapes", "what the generated shapes are"),
     ("pcinv data info scanobjectnn --json", "for another program"),
 ))
-@click.argument("dataset", metavar="NAME", type=params.DATASET)
+@click.argument("dataset", metavar="NAME", type=params.ANY_DATASET)
 def info(talk: Talk, dataset: str) -> Outcome:
     """Describe one data set."""
     from pcinv_data import describe_dataset
@@ -65,7 +66,7 @@ def info(talk: Talk, dataset: str) -> Outcome:
     ("pcinv data verify scanobjectnn --root h5_files --json", "for another program"),
     ("pcinv data info modelnet10", "the layout that is expected"),
 ))
-@click.argument("dataset", metavar="NAME", type=params.DATASET)
+@click.argument("dataset", metavar="NAME", type=params.ANY_DATASET)
 @click.option("--root", type=click.Path(), metavar="DIR",
               help="Folder of your copy.")
 def verify(talk: Talk, dataset: str, root: str | None) -> Outcome:

@@ -111,6 +111,18 @@ def _datasets() -> Iterable[str]:
     return DATASETS
 
 
+def _pair_sets() -> Iterable[str]:
+    from pcinv_data.pairs import PAIR_SETS
+
+    return PAIR_SETS
+
+
+def _all_datasets() -> Iterable[str]:
+    from pcinv_data import list_datasets
+
+    return list_datasets()
+
+
 def _tasks() -> Iterable[str]:
     from pcinv.models.registry import BACKBONES
 
@@ -132,6 +144,8 @@ def _formats() -> Iterable[str]:
 
 BACKBONE = Name("backbone", _backbones)
 DATASET = Name("data set", _datasets)
+PAIR_SET = Name("data set of pairs", _pair_sets)
+ANY_DATASET = Name("data set", _all_datasets)
 TASK = Name("task", _tasks)
 PRESET = Name("preset", _presets)
 FORMAT = Name("format", _formats)

@@ -1,28 +1,27 @@
-"""Progress of a training on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pcinv_cli.output import Talk
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class TrainingProgress:
-    """Context whose call takes a `Tick` of the trainer; silent where talk wants no progress."""
+class Progress:
+    """Context whose `show` tells where a verb stands; silent where talk wants no progress."""
 
     def __init__(self, talk: Talk) -> None:
         self.talk = talk
         self.bar: Any = None
         self.task: Any = None
-        self.latest = ""
         self.last_line = time.monotonic()
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> Self:
         if self.talk.progress and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
@@ -40,22 +39,53 @@ class TrainingProgress:
         if self.bar is not None:
             self.bar.stop()
 
+    def show(self, text: str, unit: str, done: int, total: int, left_s: float) -> None:
+        """Move the bar, or print a line if the last one was some time ago."""
+        left = f"{duration(left_s)} left"
+        if self.bar is not None:
+            self.bar.update(self.task, description=text, completed=done, total=total, left=left)
+            return
+        now = time.monotonic()
+        if now - self.last_line >= _SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            self.talk.say(f"{text}, {unit} {done}/{total}, {left}")
+
+
+class TrainingProgress(Progress):
+    """Its call takes a `Tick` of the trainer."""
+
+    latest = ""
+
     def __call__(self, tick: Any) -> None:
         """Show where training stands."""
         if not self.talk.progress:
             return
         if tick.metrics is not None:
             self.latest = validated(tick.metrics)
-        text = f"epoch {tick.epoch}/{tick.epochs}, loss {tick.loss:.3f}{self.latest}"
-        left = f"{duration(tick.eta_s)} left"
-        if self.bar is not None:
-            self.bar.update(self.task, description=text, completed=tick.step, total=tick.total,
-                            left=left)
+        self.show(f"epoch {tick.epoch}/{tick.epochs}, loss {tick.loss:.3f}{self.latest}", "step",
+                  tick.step, tick.total, tick.eta_s)
+
+
+class PairProgress(Progress):
+    """Its call takes what a benchmark of pairs tells: pairs done, of all, and the last one."""
+
+    start = 0.0
+    before = 0
+    trusted = 0
+
+    def __call__(self, done: int, total: int, row: dict[str, Any] | None) -> None:
+        """Show how many pairs are done; those that were done before the start take no time."""
+        if not self.talk.progress:
             return
-        now = time.monotonic()
-        if now - self.last_line >= _SECONDS_BETWEEN_LINES:
-            self.last_line = now
-            self.talk.say(f"{text}, step {tick.step}/{tick.total}, {left}")
+        if row is None:
+            self.start, self.before = time.monotonic(), done
+            if done:
+                self.talk.say(f"{done} of {total} pairs are done already")
+            return
+        self.trusted += row["verdict"] == "trusted"
+        new = done - self.before
+        left = (time.monotonic() - self.start) / new * (total - done)
+        self.show(f"{self.trusted} of {new} answers trusted", "pair", done, total, left)
 
 
 def validated(line: dict[str, Any]) -> str:

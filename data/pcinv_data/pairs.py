@@ -55,13 +55,17 @@ class RegistrationPair:
 class PairSet:
     """One row of the table. open : folder, scene or None -> the pairs in official order.
 
+    scenes : folder -> names of the listed scenes.
     recall_rule : which rule of `pcinv.metrics.registration.RULES` its papers use.
+    overlap_radius : what `measure_overlap` takes where no overlap is told, in metres.
     """
 
     name: str
     open: Callable[[Path, str | None], list[RegistrationPair]]
+    scenes: Callable[[Path], list[str]]
     manifest_name: str
     recall_rule: str
+    overlap_radius: float
 
     @property
     def manifest(self) -> Manifest:
@@ -81,17 +85,33 @@ def _open_3dlomatch(root: Path, scene: str | None) -> list[RegistrationPair]:
     return open_benchmark(root, "3DLoMatch", scene)
 
 
+def _scenes_3dmatch(root: Path) -> list[str]:
+    from pcinv_data.threedmatch import list_scenes
+
+    return list_scenes(root, "3DMatch")
+
+
+def _scenes_3dlomatch(root: Path) -> list[str]:
+    from pcinv_data.threedmatch import list_scenes
+
+    return list_scenes(root, "3DLoMatch")
+
+
 def _open_kitti(root: Path, scene: str | None) -> list[RegistrationPair]:
     from pcinv_data.kitti_pairs import open_kitti_pairs
 
     return open_kitti_pairs(root, scene)
 
 
+def _scenes_kitti(root: Path) -> list[str]:
+    return sorted({pair.scene for pair in _open_kitti(root, None)})
+
+
 PAIR_SETS: dict[str, PairSet] = {
     row.name: row for row in (
-        PairSet("3dmatch", _open_3dmatch, "threedmatch", "3dmatch"),
-        PairSet("3dlomatch", _open_3dlomatch, "threedmatch", "3dmatch"),
-        PairSet("kitti-pairs", _open_kitti, "kitti_pairs", "kitti"),
+        PairSet("3dmatch", _open_3dmatch, _scenes_3dmatch, "threedmatch", "3dmatch", 0.0375),
+        PairSet("3dlomatch", _open_3dlomatch, _scenes_3dlomatch, "threedmatch", "3dmatch", 0.0375),
+        PairSet("kitti-pairs", _open_kitti, _scenes_kitti, "kitti_pairs", "kitti", 0.6),
     )
 }
 

@@ -14,6 +14,7 @@ from pcinv_data.dataset import Dataset, Request, Source
 from pcinv_data.folder import open_folder
 from pcinv_data.manifest import Manifest, read_manifest
 from pcinv_data.modelnet import open_modelnet10, open_modelnet40
+from pcinv_data.pairs import PAIR_SETS
 from pcinv_data.prepare import prepare
 from pcinv_data.scanobjectnn import open_scanobjectnn
 from pcinv_data.shapenetpart import open_shapenetpart
@@ -152,22 +153,26 @@ def open_source(spec: DatasetSpec, root: str | Path | None, part: str, num_point
 
 
 def list_datasets() -> list[str]:
-    """Return the names of all data sets."""
-    return list(DATASETS)
+    """Return the names of all data sets: those of shapes, then those of pairs."""
+    return [*DATASETS, *PAIR_SETS]
 
 
 def describe_dataset(name: str) -> dict[str, object]:
     """Return what a person needs to know of a data set: plain values, ready for JSON."""
-    spec = dataset_spec(name)
-    manifest = spec.manifest
+    if name not in list_datasets():
+        raise unknown_name("data set", name, list_datasets(), where="dataset")
+    spec = DATASETS.get(name)
+    manifest = spec.manifest if spec else PAIR_SETS[name].manifest
     return {
         "name": name, "title": manifest.title, "summary": manifest.summary, "url": manifest.url,
         "licence": manifest.licence, "terms": manifest.terms, "citation": manifest.citation,
-        "get": manifest.get, "needs_root": spec.needs_root, "tasks": list(spec.tasks),
-        "options": list(spec.options), "classes": list(manifest.classes),
+        "get": manifest.get, "needs_root": spec.needs_root if spec else True,
+        "tasks": list(spec.tasks) if spec else ["registration"],
+        "options": list(spec.options) if spec else [], "classes": list(manifest.classes),
         "num_classes": len(manifest.classes), "parts": dict(manifest.parts),
         "num_parts": sum(len(parts) for parts in manifest.parts.values()),
-        "sizes": {edition: dict(sizes) for edition, sizes in manifest.sizes.items()},
+        "sizes": {edition: dict(sizes) for edition, sizes in manifest.sizes.items()
+                  if name not in manifest.sizes or edition == name},
         "layouts": [{"name": layout.name, "title": layout.title, "tree": list(layout.tree),
                      "normals": layout.normals} for layout in manifest.layouts],
         "checks": list(manifest.checks),

@@ -48,12 +48,20 @@ def open_benchmark(root: Path, benchmark: str, scene: str | None = None) -> list
     Raises DatasetError with file and line for damaged lists, lists that disagree, and fragments
     that are not there; UnknownNameError for a `scene` that is not listed.
     """
-    folder = _benchmark_folder(root, benchmark)
-    scenes = sorted(p.parent.name for p in folder.glob("*/gt.log"))
+    folder, scenes = _benchmark_folder(root, benchmark), list_scenes(root, benchmark)
     if scene is not None and scene not in scenes:
         raise unknown_name("scene", scene, scenes)
     return [pair for name in ([scene] if scene is not None else scenes)
             for pair in _scene_pairs(root, folder / name)]
+
+
+def list_scenes(root: Path, benchmark: str) -> list[str]:
+    """Return the names of the scenes that have a gt.log, whether their fragments are there or not.
+
+    Raises DatasetError where there is none.
+    """
+    folder = _benchmark_folder(root, benchmark)
+    return sorted(p.parent.name for p in folder.glob("*/gt.log"))
 
 
 def _benchmark_folder(root: Path, benchmark: str) -> Path:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pcinv.errors import PcinvError
+from pcinv.errors import PcinvError, UsageError, unknown_name
 from pcinv_data.dataset import Source, unit_ball
-from pcinv_data.registry import DatasetSpec, dataset_spec, open_source
+from pcinv_data.manifest import Manifest
+from pcinv_data.pairs import PAIR_SETS, RegistrationPair, load_pairs, read_points
+from pcinv_data.registry import DATASETS, dataset_spec, list_datasets, open_source
 
 MAX_READS = 500
 """Files of one part that are read whole, spread evenly; the others must be there and not empty."""
@@ -21,7 +23,7 @@ class VerifyReport:
 
     problems : what must be repaired, each with its file.
     notes : what a person should know, such as a copy of fewer shapes than the whole data set.
-    counts : shapes in "train" and "test" (and "val" where it is official).
+    counts : shapes in "train" and "test" (and "val" where it is official), or pairs.
     """
 
     name: str
@@ -38,6 +40,12 @@ def verify_dataset(name: str, root: str | Path | None = None, **options: object)
 
     Raises UnknownNameError and UsageError for a wrong name, option or a root left out.
     """
+    if name in PAIR_SETS:
+        if options:
+            raise UsageError(f"{name} has no options", where="options", hint="leave them out")
+        return _verify_pairs(name, root)
+    if name not in DATASETS:
+        raise unknown_name("data set", name, list_datasets(), where="dataset")
     spec = dataset_spec(name)
     problems: list[str] = []
     notes: list[str] = []
@@ -61,7 +69,7 @@ def verify_dataset(name: str, root: str | Path | None = None, **options: object)
         if read < len(set(source.files)):
             notes.append(f"{part}: {read} of {len(set(source.files))} files were read whole")
         notes += _absent_classes(source, part)
-    notes += _against_official(spec, layout, counts)
+    notes += _against_official(spec.manifest, layout, counts)
     return VerifyReport(name, None if root is None else str(root), not problems, layout, problems,
                         notes, counts)
 
@@ -108,8 +116,42 @@ def _absent_classes(source: Source, part: str) -> list[str]:
     return [f"{part}: no shapes of {len(absent)} of {len(source.class_names)} classes ({some})"]
 
 
-def _against_official(spec: DatasetSpec, layout: str | None, counts: dict[str, int]) -> list[str]:
-    sizes = spec.manifest.sizes
+def _against_official(manifest: Manifest, layout: str | None, counts: dict[str, int],
+                      things: str = "shapes") -> list[str]:
+    sizes = manifest.sizes
     expected = sizes.get(layout or "", sizes.get("official", {}))
-    return [f"{split}: {counts[split]} of the {number} shapes of the whole data set"
+    return [f"{split}: {counts[split]} of the {number} {things} of the whole data set"
             for split, number in expected.items() if split in counts and counts[split] != number]
+
+
+def _verify_pairs(name: str, root: str | Path | None) -> VerifyReport:
+    """Check the lists of every scene, and read the clouds that they name."""
+    problems: list[str] = []
+    pairs: list[RegistrationPair] = []
+    if root is None:
+        raise UsageError(f"{name} needs the folder of your copy", where="root",
+                         hint=f"--root DIR; pcinv data info {name} says where to get it")
+    try:
+        scenes = PAIR_SETS[name].scenes(Path(root))
+    except PcinvError as error:
+        return VerifyReport(name, str(root), False, problems=[_text(error)])
+    for scene in scenes:
+        try:
+            pairs += load_pairs(name, root, scene=scene)
+        except PcinvError as error:
+            if error.exit_code == 2:
+                raise
+            problems.append(_text(error))
+    files = sorted({file for pair in pairs for file in (pair.source_file, pair.target_file)})
+    spread = np.linspace(0, len(files) - 1, min(len(files), MAX_READS)).astype(int)
+    for k in spread:
+        try:
+            read_points(files[k])
+        except PcinvError as error:
+            problems.append(_text(error))
+    notes = []
+    if len(spread) < len(files):
+        notes.append(f"{len(spread)} of {len(files)} clouds were read")
+    counts = {"test": len(pairs)}
+    notes += _against_official(PAIR_SETS[name].manifest, name, counts, "pairs")
+    return VerifyReport(name, str(root), not problems, None, problems, notes, counts)

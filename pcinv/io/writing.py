@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from pcinv.io.formats import FORMATS, format_named, format_of_suffix
 from pcinv.io.source import FormatWarning
 from pcinv.types import Mesh, PointCloud
 
+Writer = Callable[[BinaryIO, PointCloud | Mesh], list[str]]
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -35,6 +36,23 @@ def write(
         missing or closed.
     LimitError : the disk is full; nothing is left behind.
     """
+    name, writer = check_output(path, data, format=format, force=force)
+    with replacing(Path(path), force=force) as stream:
+        dropped = writer(stream, data)
+    if dropped:
+        warnings.warn(
+            f"{path}: {name} does not keep {', '.join(dropped)}", FormatWarning, stacklevel=2
+        )
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    data: PointCloud | Mesh,
+    *,
+    format: str | None = None,
+    force: bool = False,
+) -> tuple[str, Writer]:
+    """Return the format that `write` would choose and its writer, or raise what it would."""
     path = Path(path)
     chosen = format_named(format) if format is not None else format_of_suffix(path)
     writers = ", ".join(f.name for f in FORMATS.values() if f.write)
@@ -61,26 +79,31 @@ def write(
             where=str(path),
             hint="write ply or pcd",
         )
-    with replacing(path, force=force) as stream:
-        dropped = chosen.write(stream, data)
-    if dropped:
-        warnings.warn(
-            f"{path}: {chosen.name} does not keep {', '.join(dropped)}", FormatWarning, stacklevel=2
-        )
+    check_place(path, force=force)
+    return chosen.name, chosen.write
 
 
-@contextmanager
-def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
-    """Give a stream to a file beside `path` that takes its place when all is written and synced."""
+def check_place(path: Path, *, force: bool = False) -> None:
+    """Raise UsageError where a file cannot be put: one is there, or there is no folder for it."""
     if not force and os.path.lexists(path):
         raise UsageError(
             "the file exists already",
             where=str(path),
             hint="choose another name, or force overwriting",
         )
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
+    if path.is_dir():
         raise UsageError("this is a folder", where=str(path), hint="name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(
+            "the folder does not exist", where=str(path), hint=f"mkdir -p {path.parent}"
+        )
+
+
+@contextmanager
+def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+    """Give a stream to a file beside `path` that takes its place when all is written and synced."""
+    check_place(path, force=force)
+    target = Path(os.path.realpath(path))
     aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with aside.open("xb") as stream:

@@ -25,7 +25,9 @@ _CELLS = 2048
 def points_of(
     item: Source, name: str, *, seed: int = 0
 ) -> tuple[Float[np.ndarray, "n 3"], list[str]]:
-    """Return finite float64 points (N, 3), and notes on what was done to get them.
+    """Return finite float64 points (N, 3), sorted, and notes on what was done to get them.
+
+    Sorted, so that to the last bit nothing depends on the order that points are stored in.
 
     item : a file of any format that `pcinv.read` takes, or what it returns, or an array (N, 3).
         Meshes are sampled.
@@ -36,7 +38,7 @@ def points_of(
     """
     notes: list[str] = []
     if isinstance(item, str | os.PathLike):
-        name, item = str(Path(item)), _read(item)
+        name, item = name_of(item, name), _read(item)
     if isinstance(item, Mesh):
         from pcinv.io import sample_surface
 
@@ -54,10 +56,16 @@ def points_of(
     if not np.ptp(points, axis=0).max() > 0:
         raise InputError("all points are at one place", where=name,
                          hint="give a cloud with an extent; pcinv info shows the bounds")
+    points = points[np.lexsort(points.T)]
     if len(points) > MOST_POINTS:
         points, before = thinned(points), len(points)
         notes.append(f"{name}: {before:,} points are thinned to {len(points):,}")
     return points, notes
+
+
+def name_of(item: Source, name: str) -> str:
+    """Return what an error calls an item: its file, or its name."""
+    return str(Path(item)) if isinstance(item, str | os.PathLike) else name
 
 
 def _read(path: str | os.PathLike[str]) -> PointCloud | Mesh:

@@ -18,7 +18,12 @@ from pcinv.registration.search import (
     contradiction,
     count_inliers,
 )
+from pcinv.registration.symmetry import angle_deg, turned_pose
 from pcinv.registration.verdict import AMBIGUOUS, Evidence
+
+UNSEEN = 5.0
+"""Without view points surfaces are held about the centroid, so many times as firmly as about the
+cameras (real fragments, median), and free space says nothing: the score counts so much less."""
 
 
 class More(NamedTuple):
@@ -50,18 +55,22 @@ def gather_evidence(
     top = best.score if best and best.score > 0 else np.inf
     runner_up, angle = 0.0, 0.0
     if others:
-        runner_up = others[0].score / top
-        turn = others[0].T_target_source[:3, :3] @ pose[:3, :3].T
-        angle = float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+        runner_up, angle = others[0].score / top, angle_deg(others[0].T_target_source, pose)
+    alternatives = [c.T_target_source for c in others if c.score > AMBIGUOUS * top]
+    turned = turned_pose(source, target, pose, [c.T_target_source for c in others])
+    if turned is not None and turned[0] > runner_up:
+        runner_up, angle = turned[0], angle_deg(turned[1], pose)
+        alternatives.insert(0, turned[1])
+    unseen = UNSEEN if source.view is None or target.view is None else 1.0
     unit, middle = target.unit, target.origin
     motions = tuple(str(motion.in_frame(middle, unit)) for motion in held.open_motions) \
         if held else ()
     evidence = Evidence(
-        score=inliers * firmness * float(np.exp(-SCORE_BY_SPACE * space)), inliers=inliers,
+        score=inliers * firmness * float(np.exp(-SCORE_BY_SPACE * space)) / unseen,
+        inliers=inliers,
         correspondences=sum(len(matched.x) for matched in found.matches),
         overlap=float(meets.mean()), overlap_target=float(np.isfinite(back).mean()),
         contradiction=space, runner_up=float(runner_up), runner_up_angle_deg=angle,
         open_motions=motions, shape=held.shape if held else "no surface")
-    alternatives = [c.T_target_source for c in others if c.score > AMBIGUOUS * top]
     condition = tuple(float(v) for v in held.eigenvalues) if held else (0.0,) * 6
     return evidence, More(rmse, condition, alternatives)

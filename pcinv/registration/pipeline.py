@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from pcinv.errors import InputError, unknown_name
-from pcinv.registration.clouds import Source, points_of
+from pcinv.registration.clouds import LEAST_POINTS, Source, name_of, points_of
 from pcinv.registration.evidence import gather_evidence
-from pcinv.registration.prepare import SUPPORTS, Prepared, prepare
+from pcinv.registration.prepare import SUPPORTS, VOXEL, Prepared, prepare
 from pcinv.registration.refine import polish
 from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import choose_voxel, spacing
@@ -39,10 +39,11 @@ class _Log:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[str], None]]:
-        start = time.perf_counter()
-        yield lambda words: self.stages.append(Stage(name, words))
+        start, said = time.perf_counter(), list[str]()
+        yield said.append
         spent = (time.perf_counter() - start) * 1e3
         self.time_ms[name] = self.time_ms.get(name, 0.0) + spent
+        self.stages.append(Stage(name, "; ".join(said), spent))
 
 
 def register(
@@ -92,8 +93,12 @@ def register(
             + (" as asked" if voxel is not None else ""))
     with log.stage("prepare") as say:
         start = _checked_pose(init) if init is not None else None
-        prepared = tuple(prepare(cloud, chosen) for cloud in clouds)
+        prepared = prepare(clouds[0], chosen), prepare(clouds[1], chosen)
         say(f"{len(prepared[0].points):,} and {len(prepared[1].points):,} points with normals")
+    if min(len(cloud.points) for cloud in prepared) < LEAST_POINTS:
+        if not _unit_mismatch(clouds, gaps):
+            raise _too_coarse(prepared, (name_of(source, "source"), name_of(target, "target")))
+        return _conclude(clouds, prepared, Found([], []), "none", method, gaps, chosen, log)
     if method == "icp" and start is None:
         start = np.eye(4)
     if start is not None:
@@ -112,7 +117,15 @@ def register(
             break
     if best is None:
         raise InputError("no way to look at the clouds", where="view_point", hint="use auto")
-    return best
+    return replace(best, time_ms=dict(log.time_ms), stages=tuple(log.stages))
+
+
+def _too_coarse(prepared: tuple[Prepared, Prepared], names: tuple[str, str]) -> InputError:
+    count, voxel, name = min((len(cloud.points), cloud.unit * VOXEL, name)
+                             for cloud, name in zip(prepared, names, strict=True))
+    return InputError(f"{count} points are left at a voxel of {voxel:.3g}, at least {LEAST_POINTS} "
+                      "needed", where=name,
+                      hint="a smaller voxel, or a cloud without points far from all others")
 
 
 def _rank(result: RegistrationResult) -> tuple[bool, float]:
@@ -209,10 +222,13 @@ def to_prepared(
 
 
 def _checked_pose(init: Any) -> Float[np.ndarray, "4 4"]:
-    pose = np.asarray(init, np.float64)
+    pose = np.array(init, np.float64)
     rigid = pose.shape == (4, 4) and np.isfinite(pose).all() and np.allclose(
         pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-4) and np.linalg.det(pose[:3, :3]) > 0
+    rigid = rigid and bool((pose[3] == (0, 0, 0, 1)).all())
     if not rigid:
         raise InputError("the initial pose is no rigid motion", where="init",
                          hint="a 4x4 matrix of a rotation and a translation, T_target_source")
+    u, _, vt = np.linalg.svd(pose[:3, :3])  # few digits are made exact
+    pose[:3, :3] = u @ vt
     return pose

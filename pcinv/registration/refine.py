@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from pcinv.registration.conditioning import move_information
-from pcinv.registration.prepare import VOXEL, Prepared
+from pcinv.registration.prepare import ONE_THREAD, VOXEL, Prepared
 
 REACH = 2 * VOXEL
 """Surfaces farther apart than this are not matched."""
@@ -39,8 +38,7 @@ def refine(
     target_cloud, target_tree = target.surface
     found = small_gicp.align(
         target_cloud, source.surface[0], target_tree, T_target_source, registration_type="GICP",
-        max_correspondence_distance=REACH, num_threads=torch.get_num_threads(),
-        max_iterations=ITERATIONS)
+        max_correspondence_distance=REACH, num_threads=ONE_THREAD, max_iterations=ITERATIONS)
     pose = np.array(found.T_target_source)
     if found.num_inliers == 0 or not np.isfinite(pose).all():
         return Refined(T_target_source, 0.0, 0)
@@ -72,12 +70,11 @@ def polish(
     middle_s, middle_t, unit = source.mean(axis=0), target.mean(axis=0), fine / VOXEL
     start = np.array(T_target_source)
     start[:3, 3] = (start[:3, :3] @ middle_s + start[:3, 3] - middle_t) / unit
-    threads = torch.get_num_threads()
-    moving, _ = small_gicp.preprocess_points((source - middle_s) / unit, VOXEL, 10, threads)
-    fixed, tree = small_gicp.preprocess_points((target - middle_t) / unit, VOXEL, 10, threads)
+    moving, _ = small_gicp.preprocess_points((source - middle_s) / unit, VOXEL, 10, ONE_THREAD)
+    fixed, tree = small_gicp.preprocess_points((target - middle_t) / unit, VOXEL, 10, ONE_THREAD)
     found = small_gicp.align(
         fixed, moving, tree, start, registration_type="GICP", max_correspondence_distance=REACH,
-        num_threads=threads, max_iterations=ITERATIONS, translation_epsilon=1e-4,
+        num_threads=ONE_THREAD, max_iterations=ITERATIONS, translation_epsilon=1e-4,
         rotation_epsilon=1e-4)
     pose = np.array(found.T_target_source)
     extent = float(np.linalg.norm(np.ptp(source, axis=0))) / unit

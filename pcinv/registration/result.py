@@ -13,10 +13,11 @@ Verdict = Literal["trusted", "suspect", "failed"]
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage did, in words; its time is in `RegistrationResult.time_ms`."""
+    """What one stage did, in words, and its time; stages are repeated for each view point tried."""
 
     name: str
     words: str
+    time_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class RegistrationResult:
         source, within two voxels.
     inlier_rmse : root mean square distance of the source points that overlap.
     num_correspondences, num_inliers : feature matches, and those that agree with the pose.
-    score, runner_up : of the pose, and of the best other one as a share of it.
+    score, runner_up : of the pose, and how well the best other one fits as a share of it.
     contradiction : share of points that would have hidden what the other camera saw.
     condition : (6,) how firmly the surfaces hold each motion, from the loosest, 0 to about 1.
     open_motions : motions that the surfaces leave open, in words.

@@ -13,7 +13,8 @@ LEAST_INLIERS = 12
 LEAST_OVERLAP = 0.1
 MOST_CONTRADICTION = 0.15
 AMBIGUOUS = 0.6
-"""Score of another pose, as a share of the best one's, from which there are two answers."""
+"""Score of another pose, or its overlap, as a share of the best one's, from which there are two
+answers."""
 SAME_UNITS = 8.0
 """Clouds whose spacing and extent both differ more than this are not in the same units."""
 
@@ -50,8 +51,8 @@ def judge_evidence(found: Evidence) -> tuple[Verdict, tuple[str, ...]]:
                         "hidden what the other camera saw")
     if found.runner_up > AMBIGUOUS:
         doubts.append(f"ambiguous (symmetric or repeated): another pose, turned by "
-                      f"{found.runner_up_angle_deg:.0f} degrees, reaches {found.runner_up:.0%} of "
-                      "the score")
+                      f"{found.runner_up_angle_deg:.0f} degrees, fits "
+                      f"{found.runner_up:.0%} as well")
     if found.open_motions:
         doubts.append(f"degenerate ({found.shape}): not determined: "
                       + "; ".join(found.open_motions))

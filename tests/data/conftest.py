@@ -1,10 +1,12 @@
-"""Where the real data lies, and a small fake copy of ModelNet10."""
+"""Where the real data lies, and small fake copies of ModelNet10 and 3DMatch."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.fake_h5 import write_h5
+from helpers.fake_register import FakeRegister
+from helpers.fake_threedmatch import write_scene
 
 from pcinv_data.manifest import read_manifest
 
@@ -35,3 +37,22 @@ def hdf5_root(tmp_path):
         "data/modelnet10_hdf5/ply_data_train0.h5\ndata/modelnet10_hdf5/ply_data_train1.h5\n")
     (root / "test_files.txt").write_text("data/modelnet10_hdf5/ply_data_test0.h5\n")
     return root
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Two scenes of five fragments; of each six pairs count, and four are neighbours in time."""
+    every = [(i, j) for i in range(5) for j in range(i + 1, 5)]
+    write_scene(tmp_path / "copy", "kitchen", every, seed=1)
+    write_scene(tmp_path / "copy", "office", every, seed=2)
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Put a stand-in in the place of pcinv.register; the function it returns exchanges it."""
+    def use(change=None):
+        fake = FakeRegister(change)
+        monkeypatch.setattr("pcinv.register", fake, raising=False)
+        return fake
+    return use

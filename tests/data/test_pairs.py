@@ -11,6 +11,7 @@ from pcinv.errors import FileFormatError, InputError, UnknownNameError, UsageErr
 from pcinv.io import write
 from pcinv.metrics.registration import RULES
 from pcinv.types import Mesh, PointCloud
+from pcinv_data import describe_dataset, list_datasets, verify_dataset
 from pcinv_data import pairs as module
 from pcinv_data.pairs import PAIR_SETS, load_pairs, read_points
 
@@ -114,3 +115,36 @@ def test_the_vertices_of_a_mesh_are_its_points(tmp_path):
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
     write(tmp_path / "a.ply", Mesh(corners, np.array([[0, 2, 1], [0, 1, 3]])))
     assert np.array_equal(read_points(tmp_path / "a.ply"), corners)
+
+
+def test_the_sets_are_listed_by_the_names_that_work(root):
+    assert set(PAIR_SETS) <= set(list_datasets())
+    told = describe_dataset("3dlomatch")
+    assert told["tasks"] == ["registration"] and told["needs_root"]
+    assert told["sizes"] == {"3dlomatch": {"test": 1781}}
+    with pytest.raises(UnknownNameError, match="kitti-pairs"):
+        describe_dataset("kitti_pair")
+
+
+def test_a_copy_is_verified_scene_by_scene(root):
+    write_scene(root, "attic", ALL[:3])
+    report = verify_dataset("3dmatch", root)
+    assert report.ok and report.counts == {"test": 13} and report.problems == []
+    assert report.notes == ["test: 13 of the 1623 pairs of the whole data set"]
+    (root / "fragments" / "attic" / "cloud_bin_2.ply").unlink()
+    (root / "fragments" / "office" / "cloud_bin_3.ply").write_bytes(b"ply")
+    report = verify_dataset("3dmatch", root)
+    assert not report.ok and report.counts == {"test": 10}
+    assert len(report.problems) == 2
+    assert "fragment 2 of attic" in report.problems[0]
+    assert "cloud_bin_3.ply" in report.problems[1]
+
+
+def test_other_folders_are_no_copy(root, tmp_path):
+    report = verify_dataset("kitti-pairs", root)
+    assert not report.ok and "not kitti-pairs" in report.problems[0] and not report.counts
+    assert not verify_dataset("3dlomatch", tmp_path / "missing").ok
+    with pytest.raises(UsageError, match="needs the folder"):
+        verify_dataset("3dmatch")
+    with pytest.raises(UsageError, match="no options"):
+        verify_dataset("3dmatch", root, variant="hard")

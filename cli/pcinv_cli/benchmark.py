@@ -1,0 +1,133 @@
+"""`pcinv benchmark registration`: the published protocols, on your copy of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from pcinv_cli import params
+from pcinv_cli.failures import Failure
+from pcinv_cli.group import VerbGroup
+from pcinv_cli.options import verb
+from pcinv_cli.output import Outcome, Talk, to_plain
+
+VERBS = {
+    "registration": ("benchmark:registration", "Register the pairs of a data set and judge them by "
+                     "its official rule."),
+}
+
+command = VerbGroup("benchmark", VERBS, "Run a published protocol on your copy of its data set.", (
+    ("pcinv benchmark registration --dataset 3dmatch --root DIR --pairs 60", "evenly spaced pairs"),
+    ("pcinv data info 3dmatch", "where to get the data set"),
+))
+
+
+def _methods() -> Iterable[str]:
+    from pcinv.registration.pipeline import METHODS
+
+    return METHODS
+
+
+def _view_points() -> Iterable[str]:
+    from pcinv_data.benchmark import VIEW_POINTS
+
+    return VIEW_POINTS
+
+
+@verb("registration", VERBS["registration"][1], (
+    ("pcinv benchmark registration --dataset 3dmatch --root DIR", "all pairs: hours"),
+    ("pcinv benchmark registration --dataset 3dlomatch --root DIR --pairs 60 --rotate -o out",
+     "60 pairs, each cloud turned; the same command goes on where it was stopped"),
+    ("pcinv benchmark registration --dataset 3dmatch --root DIR --pairs 60 --negatives 60 --json",
+     "how often clouds that do not meet are trusted, for another program"),
+), output={"metavar": "DIR", "help": "Folder for results.jsonl, a line a pair, and settings.json; "
+           "pairs that it holds are not computed again."},
+    seed={"default": 0})
+@click.option("--dataset", type=params.PAIR_SET, required=True, metavar="NAME",
+              help="Data set of pairs; pcinv data list names them.")
+@click.option("--root", type=click.Path(), metavar="DIR", help="Folder of your copy of it.")
+@click.option("--method", type=params.Name("method", _methods), default="auto", metavar="NAME",
+              help="How the pose is found.")
+@click.option("--pairs", type=click.IntRange(1), metavar="N",
+              help="At most so many, evenly spaced.  [default: all]")
+@click.option("--scene", metavar="NAME", help="Only this scene.")
+@click.option("--rotate", is_flag=True, help="Move each cloud by a random motion of its own first.")
+@click.option("--view-point", type=params.Name("view point", _view_points), default="auto",
+              metavar="auto|origin|none|given",
+              help="Where the cameras were; given: the truth, moved along with the clouds.")
+@click.option("--fast", is_flag=True, help="One size of features instead of two.")
+@click.option("--voxel", type=float, metavar="METRES",
+              help="Working size.  [default: chosen from the data]")
+@click.option("--matches", is_flag=True, help="Measure inlier ratios too.")
+@click.option("--negatives", type=click.IntRange(0), default=0, metavar="N",
+              help="Pairs of clouds of different scenes as well: no answer to them is right.")
+@click.option("--jobs", type=click.IntRange(1), default=1, metavar="N",
+              help="Processes; each computes with one thread.")
+def registration(talk: Talk, output: str | None, **options: Any) -> Outcome:
+    """Run the benchmark and show its figures."""
+    from pcinv_cli.progress import PairProgress
+    from pcinv_data.benchmark import run_registration
+
+    with PairProgress(talk) as progress:
+        found = run_registration(output=output, callback=progress, **options)
+    result: dict[str, Any] = {**to_plain(found), "output": output}
+    gate = None
+    if result["num_errors"]:
+        name, said = next(iter(result["errors"].items()))
+        talk.warn("pair-failed", f"{result['num_errors']} pairs failed with an error; "
+                                 f"{name}: {said}")
+        if result["num_errors"] == result["num_pairs"] + result["num_negatives"]:
+            gate = Failure(1, "pairs-failed", f"every pair failed with an error: {said}", name,
+                           "pcinv doctor checks this installation")
+    return Outcome(result, lambda t: _show(t, result), gate)
+
+
+def _show(talk: Talk, result: dict[str, Any]) -> None:
+    talk.table(("scene", "pairs", "recall"), [
+        (name, result["pairs_by_scene"][name], _share(recall))
+        for name, recall in result["recall_by_scene"].items()])
+    if len(result["recall_by_overlap"]) > 1:
+        talk.result()
+        talk.table(("overlap", "pairs", "recall"), [
+            (name, row["pairs"], _share(row["recall"]))
+            for name, row in result["recall_by_overlap"].items()])
+    if talk.verbose:
+        talk.result()
+        talk.table(("score from", "answers", "right among them", "of the right ones"), [
+            (f"{row[0]:.3g}", *map(_share, row[1:])) for row in result["roc"]])
+    talk.result()
+    for line in _lines(result):
+        talk.result(line)
+
+
+def _lines(result: dict[str, Any]) -> Iterable[str]:
+    turned = ", clouds moved" if result["rotate"] else ""
+    yield (f"{result['dataset']}, method {result['method']}, view point {result['view_point']}"
+           f"{turned}: recall {_share(result['recall'])} of {result['num_counted']} pairs, mean of "
+           f"the scenes {_share(result['scene_mean_recall'])}, by the rule {result['rule']}")
+    yield (f"median error of the right ones: {_number(result['rre_deg_median'])} degrees, "
+           f"{_number(result['rte_median'])} m")
+    if result["inlier_ratio"] is not None:
+        yield (f"inlier ratio {_share(result['inlier_ratio'])}, feature matching recall "
+               f"{_share(result['feature_matching_recall'])}")
+    alone = _share(result["verdict_precision_without_negatives"])
+    yield (f"trusted: {result['num_trusted']} pairs, right {alone}; of the right ones "
+           f"{_share(result['verdict_recall'])} are trusted")
+    if result["num_negatives"]:
+        yield (f"clouds that do not meet: {result['negatives_trusted']} of "
+               f"{result['num_negatives']} trusted; with them right "
+               f"{_share(result['verdict_precision'])}")
+    if result["time_ms_median"] is not None:
+        yield f"median time of a pair, one thread: {result['time_ms_median'] / 1e3:.2f} s"
+    if result["output"]:
+        yield f"results: {result['output']}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
