@@ -26,6 +26,8 @@ _WHERE = {
     "predict": "pcinv.engine.predict",
     "check": "pcinv.engine.check",
     "register": "pcinv.registration.pipeline",
+    "register_pairs": "pcinv.registration.many",
+    "register_folder": "pcinv.registration.many",
     "RegistrationResult": "pcinv.registration.result",
     "load_model": "pcinv.engine.loading",
     "load_dataset": "pcinv.engine.datasets",

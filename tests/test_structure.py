@@ -115,7 +115,8 @@ def test_the_public_surface():
         "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample",
         "__version__", "check", "create_model", "describe_file", "describe_model", "evaluate",
         "list_models", "load_config", "load_dataset", "load_model", "predict", "read",
-        "read_cloud", "register", "sample_surface", "train", "write",
+        "read_cloud", "register", "register_folder", "register_pairs", "sample_surface",
+        "train", "write",
     ])
     for name in pcinv.__all__:
         assert getattr(pcinv, name) is not None

@@ -20,7 +20,7 @@ VERBS = {
     "train": ("train", "Train a backbone; on generated shapes unless a data set is named."),
     "eval": ("evaluate", "Measure a run on a data set, under a rotation of your choice."),
     "predict": ("predict", "Name what is in your own files."),
-    "register": ("register", "Find the motion that takes one cloud into the frame of another."),
+    "register": ("register", "Find the motion between two clouds, or many, and judge it."),
     "check": ("check", "Measure how invariant a backbone or a run really is."),
     "benchmark": ("benchmark", "Run a published protocol on your copy of its data set."),
     "info": ("info", "Say what is in each file."),

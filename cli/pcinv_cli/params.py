@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -73,6 +74,30 @@ class KeyValue(click.ParamType):
         return _matching((f"{key}=" for key in flatten(to_tree(Config()))), incomplete)
 
 
+class ViewPoint(click.ParamType):
+    """`auto`, `origin`, `none`, or three numbers `X,Y,Z`."""
+
+    name = "view point"
+    words = ("auto", "origin", "none")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> str | tuple[float, ...]:
+        if isinstance(value, tuple) or str(value).lower() in self.words:
+            return value if isinstance(value, tuple) else str(value).lower()
+        try:
+            place = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            place = ()
+        if len(place) != 3 or not all(math.isfinite(x) for x in place):
+            raise UsageError(f"'{value}' is no view point", where="--view-point",
+                             hint="auto, origin, none, or three numbers: --view-point 0,0,1.5")
+        return place
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str
+                       ) -> list[CompletionItem]:
+        return _matching(self.words, incomplete)
+
+
 class RunOrName(click.ParamType):
     """A run folder or weights file; with `names`, the name of a backbone as well."""
 
@@ -135,6 +160,12 @@ def _presets() -> Iterable[str]:
     return sorted({preset for spec in BACKBONES.values() for preset in spec.presets})
 
 
+def _methods() -> Iterable[str]:
+    from pcinv.registration.pipeline import METHODS
+
+    return METHODS
+
+
 def _formats() -> Iterable[str]:
     from pcinv.io import FORMATS
 
@@ -151,7 +182,9 @@ PRESET = Name("preset", _presets)
 FORMAT = Name("format", _formats)
 ROTATION = Name("rotation", lambda: ROTATIONS)
 PROTOCOL = Name("protocol", lambda: PROTOCOLS)
+METHOD = Name("method", _methods)
 DEVICE = Device()
+VIEW_POINT = ViewPoint()
 KEY_VALUE = KeyValue()
 RUN = RunOrName(names=False)
 RUN_OR_BACKBONE = RunOrName(names=True)

@@ -12,18 +12,13 @@ from pcinv.registration.conditioning import conditioning
 from pcinv.registration.prepare import Prepared
 from pcinv.registration.search import (
     INLIER,
-    LEAST_FIRM,
-    SCORE_BY_SPACE,
     Found,
     contradiction,
     count_inliers,
+    score_of,
 )
 from pcinv.registration.symmetry import angle_deg, turned_pose
 from pcinv.registration.verdict import AMBIGUOUS, Evidence
-
-UNSEEN = 5.0
-"""Without view points surfaces are held about the centroid, so many times as firmly as about the
-cameras (real fragments, median), and free space says nothing: the score counts so much less."""
 
 
 class More(NamedTuple):
@@ -50,7 +45,6 @@ def gather_evidence(
     best = found.candidates[0] if found.candidates else None
     inliers = sum(count_inliers(pose, matched) for matched in found.matches)
     space = float(contradiction(source, target, pose[None])[0])
-    firmness = max(best.firmness, LEAST_FIRM) if best else 0.0
     others = found.candidates[1:]
     top = best.score if best and best.score > 0 else np.inf
     runner_up, angle = 0.0, 0.0
@@ -61,12 +55,12 @@ def gather_evidence(
     if turned is not None and turned[0] > runner_up:
         runner_up, angle = turned[0], angle_deg(turned[1], pose)
         alternatives.insert(0, turned[1])
-    unseen = UNSEEN if source.view is None or target.view is None else 1.0
     unit, middle = target.unit, target.origin
     motions = tuple(str(motion.in_frame(middle, unit)) for motion in held.open_motions) \
         if held else ()
     evidence = Evidence(
-        score=inliers * firmness * float(np.exp(-SCORE_BY_SPACE * space)) / unseen,
+        score=score_of(source, target, inliers, best.firmness, space,
+                       max(meets.mean(), np.isfinite(back).mean())) if best else 0.0,
         inliers=inliers,
         correspondences=sum(len(matched.x) for matched in found.matches),
         overlap=float(meets.mean()), overlap_target=float(np.isfinite(back).mean()),

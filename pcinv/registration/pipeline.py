@@ -170,7 +170,7 @@ def _conclude(
     with log.stage("polish") as say:
         transform = to_clouds(pose, source, target)
         if found.candidates:
-            transform, told = polish(*clouds, transform, voxel, max(gaps))
+            transform, told = polish(clouds[0], clouds[1], transform, voxel, max(gaps))
             pose = to_prepared(transform, source, target)
             say(told)
     with log.stage("verdict") as say:

@@ -31,6 +31,12 @@ STARTS = 5
 LEAST_FIRM = 1e-3
 RANK_BY_SPACE, SCORE_BY_SPACE = 10.0, 20.0
 """How strongly a contradiction of free space counts, before and after refinement."""
+UNSEEN = 0.03
+"""What the score of a pose is worth that no camera could contradict, and whose firmness is about
+the centroid. Of 40 pairs of fragments of different rooms, the best scores were 13 with view points,
+and 400 times this without."""
+WHOLE, UNSEEN_WHOLE = 0.9, 0.2
+"""The same where nearly all of one cloud meets the other, as a scan of a part meets its model."""
 
 
 class Matched(NamedTuple):
@@ -102,8 +108,22 @@ def judge(
     pose = refined.T_target_source
     inliers = sum(count_inliers(pose, matched) for matched in matches)
     space = float(contradiction(source, target, pose[None])[0])
-    score = inliers * max(refined.firmness, LEAST_FIRM) * np.exp(-SCORE_BY_SPACE * space)
-    return Candidate(pose, float(score), inliers, refined.firmness, space)
+    score = score_of(source, target, inliers, refined.firmness, space)
+    return Candidate(pose, score, inliers, refined.firmness, space)
+
+
+def score_of(
+    source: Prepared, target: Prepared, inliers: int, firmness: float, contradicted: float,
+    overlap: float = 0.0,
+) -> float:
+    """Return n f exp(-20 V), and a small part of n f where there is no view point to know V from.
+
+    overlap : the larger share of a cloud that meets the other, where it is known.
+    """
+    space = float(np.exp(-SCORE_BY_SPACE * contradicted))
+    if source.view is None or target.view is None:
+        space = UNSEEN_WHOLE if overlap >= WHOLE else UNSEEN
+    return inliers * max(firmness, LEAST_FIRM) * space
 
 
 def count_inliers(T_target_source: Float[np.ndarray, "4 4"], matched: Matched) -> int:

@@ -15,11 +15,18 @@ from scipy.spatial import cKDTree
 from pcinv.registration.compatibility import DISTINCT_ANGLE_DEG
 from pcinv.registration.prepare import VOXEL, Prepared
 from pcinv.registration.refine import refine
+from pcinv.registration.search import contradiction
 
 ANGLES_DEG = (180.0, 90.0, 120.0, 240.0, 270.0)
 SAME_FIT = 0.95
 """Share of the overlap that a turned pose must reach, both ways, to fit as well."""
-SAME_RMSE = 1.2
+SAME_RMSE, NO_RMSE = 1.5, 0.02 * VOXEL
+"""Distance from the surfaces that it may have: so many times that of the pose, or as good as none.
+"""
+WHOLE = 0.5
+"""Where less than this meets, walls alone fit in many ways, which says nothing of symmetry."""
+SAME_SPACE = 0.02
+"""How much more than the pose itself a turned one may contradict free space."""
 WORTH_REFINING = 0.8
 _SAMPLE = 1000
 _REACH = 2 * VOXEL
@@ -27,7 +34,7 @@ _PARALLEL = np.cos(np.radians(5.0))
 
 
 class Fit(NamedTuple):
-    """How much of the source and of the target meet, and how closely."""
+    """How much of the source and of the target meet; rmse : distance from the target's planes."""
 
     overlap: float
     overlap_target: float
@@ -39,18 +46,21 @@ class Meeting:
 
     def __init__(self, source: Prepared, target: Prepared) -> None:
         self.source, self.target = _some(source.points), _some(target.points)
+        self.points, self.normals = target.points, target.normals
         self.source_tree, self.target_tree = cKDTree(source.points), cKDTree(target.points)
 
     def fit(self, pose: Float[np.ndarray, "4 4"]) -> Fit:
         """Return the fit of a pose."""
         rotation, shift = pose[:3, :3], pose[:3, 3]
-        there = self.target_tree.query(self.source @ rotation.T + shift,
-                                       distance_upper_bound=_REACH)[0]
+        moved = self.source @ rotation.T + shift
+        there, index = self.target_tree.query(moved, distance_upper_bound=_REACH)
         back = self.source_tree.query((self.target - shift) @ rotation,
                                       distance_upper_bound=_REACH)[0]
-        near = there[np.isfinite(there)]
-        rmse = float(np.sqrt(np.mean(near**2))) if len(near) else np.inf
-        return Fit(float(np.isfinite(there).mean()), float(np.isfinite(back).mean()), rmse)
+        near = np.isfinite(there)
+        normals, offset = self.normals[index[near]], moved[near] - self.points[index[near]]
+        off = np.einsum("ni,ni->n", normals, offset)
+        rmse = float(np.sqrt(np.mean(off**2))) if near.any() else np.inf
+        return Fit(float(near.mean()), float(np.isfinite(back).mean()), rmse)
 
 
 def turned_pose(
@@ -63,8 +73,9 @@ def turned_pose(
     """
     meeting = Meeting(source, target)
     best = meeting.fit(pose)
-    if not min(best.overlap, best.overlap_target) > 0:
+    if min(best.overlap, best.overlap_target) < WHOLE:
         return None
+    space = contradiction(source, target, pose[None])[0] + SAME_SPACE
     moved = source.points @ pose[:3, :3].T + pose[:3, 3]
     meets = np.isfinite(meeting.target_tree.query(moved, distance_upper_bound=_REACH)[0])
     middle = moved[meets].mean(0) if meets.any() else moved.mean(0)
@@ -77,8 +88,9 @@ def turned_pose(
             continue
         found = refine(source, target, start).T_target_source
         fit = meeting.fit(found)
-        if (_share(fit, best) >= SAME_FIT and fit.rmse <= SAME_RMSE * best.rmse
-                and angle_deg(found, pose) >= DISTINCT_ANGLE_DEG):
+        if (_share(fit, best) >= SAME_FIT and fit.rmse <= SAME_RMSE * best.rmse + NO_RMSE
+                and angle_deg(found, pose) >= DISTINCT_ANGLE_DEG
+                and contradiction(source, target, found[None])[0] <= space):
             return min(_share(fit, best), 1.0), found
     return None
 
