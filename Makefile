@@ -26,7 +26,8 @@ install: $(VENV)/installed  ## make .venv with pcinv in it
 
 dev: $(VENV)/developing  ## the same, with what tests and checks need
 
-demo: install  ## train on generated shapes, measure, classify a file; a few minutes
+demo: install  ## align two scans, train on generated shapes, measure, classify a file; a few minutes
+	$(BIN)/pcinv register data/samples/room_a.ply data/samples/room_b.ply
 	$(BIN)/pcinv train --backbone risurconv --epochs 4 -o $(RUN) --force
 	$(BIN)/pcinv eval $(RUN) --rotation so3
 	$(BIN)/pcinv check $(RUN) --rotations 40
