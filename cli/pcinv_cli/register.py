@@ -24,7 +24,7 @@ from pcinv_cli.output import Outcome, Talk
     force={}, dry_run={})
 @click.argument("source", type=click.Path(), required=False)
 @click.argument("target", type=click.Path(), required=False)
-@click.option("--method", type=params.METHOD, default="auto", metavar="auto|sc2|icp",
+@click.option("--method", type=params.METHOD, default="auto", metavar="auto|icp",
               help="How the motion is found; icp starts where the clouds are.")
 @click.option("--view-point", "--viewpoint", "view_point", type=params.VIEW_POINT, default="auto",
               metavar="auto|origin|none|X,Y,Z", help="Where the cameras were, in both frames.")

@@ -26,7 +26,7 @@ from pcinv.registration.search import Found, judge, match, search
 from pcinv.registration.sight import Sight, sights
 from pcinv.registration.verdict import SAME_UNITS, judge_evidence
 
-METHODS = ("auto", "sc2", "icp")
+METHODS = ("auto", "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
 
 
@@ -56,8 +56,8 @@ def register(
     Parameters
     ----------
     source, target : files, clouds, meshes or arrays (N, 3), in the same units.
-    method : "auto" (second-order compatibility with all that follows), "sc2" (the same, the poses
-        ranked by agreement alone and not refined), or "icp" (from `init`, or from where they are).
+    method : "auto" (second-order compatibility and all that follows), or "icp" (from `init`, or
+        from where the clouds are).
     view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames.
     voxel : working size, in the units of the clouds; chosen from the data where None.
     init : (4, 4) a pose to refine; nothing is searched for.

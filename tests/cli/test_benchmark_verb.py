@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on(ask, run, copy, tmp_path):
 
 @pytest.mark.parametrize("args, near", [
     (("--dataset", "3dmach"), "3dmatch"), (("--dataset", "kitti"), "kitti-pairs"),
-    (("--dataset", "modelnet40"), "3dmatch"), (("--method", "sc3"), "sc2"),
+    (("--dataset", "modelnet40"), "3dmatch"), (("--method", "icpp"), "icp"),
     (("--view-point", "orign"), "origin"), (("--scene", "ofice"), "office")])
 def test_unknown_names_are_answered_with_the_nearest(ask, copy, args, near):
     error = ask(*VERB, "--dataset", "3dmatch", "--root", copy, *args, code=2)["error"]

@@ -108,7 +108,7 @@ def test_a_stored_pose_decides_the_score(scenes, register, tmp_path):
 
 
 @pytest.mark.parametrize("name, value", [
-    ("method", "sc2"), ("view_point", "none"), ("rotate", True), ("fast", True), ("voxel", 0.1),
+    ("method", "icp"), ("view_point", "none"), ("rotate", True), ("fast", True), ("voxel", 0.1),
     ("matches", True), ("seed", 3)])
 def test_results_of_other_settings_are_refused(scenes, register, tmp_path, name, value):
     fake = register()
@@ -207,7 +207,7 @@ def test_damaged_settings(tmp_path, text):
 
 
 def test_unknown_names_and_values(scenes, tmp_path):
-    for options in ({"dataset": "3dmach"}, {"method": "sc3"}, {"view_point": "orign"},
+    for options in ({"dataset": "3dmach"}, {"method": "atuo"}, {"view_point": "orign"},
                     {"scene": "offce"}):
         with pytest.raises(UnknownNameError, match="did you mean"):
             run_registration(**{"dataset": "3dmatch", "root": scenes, **options})
