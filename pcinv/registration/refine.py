@@ -59,8 +59,8 @@ def polish(
 
     voxel : that the pose was found with.  spacing : of the coarser cloud.
 
-    The finer pose is kept only if it moved the source by less than two voxels and leaves its points
-    as near to the target as before: refinement must not break an answer.
+    The finer pose is kept only if it moved the source by less than two voxels: refinement must not
+    replace an answer by another one.
     """
     import small_gicp
 
