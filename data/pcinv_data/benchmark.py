@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pcinv.errors import InputError, Interrupted, LimitError, UsageError, unknown_name
+from pcinv.errors import InputError, Interrupted, UsageError, unknown_name
+from pcinv.registration.jobs import answers
 from pcinv_data.benchmark_pair import Row, Settings, Trial, run_trial, trial_of
 from pcinv_data.benchmark_score import score_rows
 from pcinv_data.benchmark_store import (
@@ -136,7 +137,7 @@ def _run(trials: list[Trial], settings: Settings, jobs: int, folder: Path | None
         callback(done, len(trials), None)
     try:
         with appending(folder) as stream:
-            for row in _answers(left, settings, jobs):
+            for row in answers(partial(run_trial, settings=settings), left, jobs):
                 if stream is not None:
                     append(stream, row)
                 rows[row["name"]] = row
@@ -148,24 +149,7 @@ def _run(trials: list[Trial], settings: Settings, jobs: int, folder: Path | None
             raise
         raise Interrupted(f"stopped, {done} of {len(trials)} pairs are done", where=str(folder),
                           hint="the same command goes on with the others") from error
-    except BrokenProcessPool as error:
-        raise LimitError("a process was ended by the system, perhaps for want of memory",
-                         where=f"jobs {jobs}", hint="use fewer jobs; what is done is kept in the "
-                                                    "output") from error
     return rows
-
-
-def _answers(trials: list[Trial], settings: Settings, jobs: int) -> Iterator[Row]:
-    """Yield the rows of trials as they are done."""
-    if jobs == 1 or len(trials) < 2:
-        yield from (run_trial(trial, settings) for trial in trials)
-        return
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from Parallel(n_jobs=min(jobs, len(trials)), batch_size=1,
-                            return_as="generator_unordered")(
-            delayed(run_trial)(trial, settings) for trial in trials)
 
 
 def draw_negatives(pairs: list[RegistrationPair], count: int, seed: int, scene: str | None = None

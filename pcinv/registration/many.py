@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pcinv.checks import check_count
-from pcinv.errors import Interrupted, LimitError, PcinvError, UsageError
+from pcinv.errors import Interrupted, PcinvError, UsageError
+from pcinv.registration.jobs import answers
 from pcinv.registration.model import Model, build_model
 from pcinv.registration.pair_list import Pair, clouds_of, pairs_of, read_pairs
 from pcinv.registration.pair_store import (
@@ -162,7 +163,7 @@ def run(
     if callback is not None:
         callback(done, len(pairs), None)
     try:
-        for row in _answers(left, base, settings, jobs):
+        for row in answers(partial(register_one, base=base, settings=settings), left, jobs):
             pair = Pair(row["source"], row["target"], row["init"])
             if row != rows.get(pair):  # the same error once more is no news
                 append(file, row)
@@ -173,26 +174,7 @@ def run(
     except KeyboardInterrupt as error:
         raise Interrupted(f"stopped, {done} of {len(pairs)} pairs are done", where=str(folder),
                           hint="the same command goes on with the others") from error
-    except BrokenProcessPool as error:
-        raise LimitError("a process was ended by the system, perhaps for want of memory",
-                         where=f"jobs {jobs}", hint="the same command with fewer jobs goes on with "
-                                                    "what is left") from error
     return Registered([rows[pair] for pair in pairs], file, skipped)
-
-
-def _answers(
-    pairs: list[Pair], base: Path, settings: Settings, jobs: int
-) -> Iterator[Row]:
-    """Yield the rows as they are done."""
-    if jobs == 1 or len(pairs) < 2:
-        yield from (register_one(pair, base, settings) for pair in pairs)
-        return
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from Parallel(n_jobs=min(jobs, len(pairs)), batch_size=1,
-                            return_as="generator_unordered")(
-            delayed(register_one)(pair, base, settings) for pair in pairs)
 
 
 def register_one(pair: Pair, base: Path, settings: Settings) -> Row:
