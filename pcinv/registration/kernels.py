@@ -16,6 +16,24 @@ BINS = 11
 
 
 @jit
+def _base_first(
+    p1: Floats, n1: Floats, p2: Floats, n2: Floats
+) -> tuple[float, float, float, Floats, Floats, float, bool]:
+    """Return the line from the base to the other point, the normal of each, the base's cosine to
+    the line, and whether the points are apart. The base's normal is the closer one to the line.
+    """
+    dx, dy, dz = p2[0] - p1[0], p2[1] - p1[1], p2[2] - p1[2]
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)
+    if length == 0.0:
+        return dx, dy, dz, n1, n2, 0.0, False
+    a1 = (n1[0] * dx + n1[1] * dy + n1[2] * dz) / length
+    a2 = (n2[0] * dx + n2[1] * dy + n2[2] * dz) / length
+    if abs(a1) < abs(a2):
+        return -dx, -dy, -dz, n2, n1, -a2, True
+    return dx, dy, dz, n1, n2, a1, True
+
+
+@jit
 def pair_features(
     p1: Floats, n1: Floats, p2: Floats, n2: Floats
 ) -> tuple[float, float, float, bool]:
@@ -23,16 +41,9 @@ def pair_features(
 
     The base u is the normal closer to the line between the points.
     """
-    dx, dy, dz = p2[0] - p1[0], p2[1] - p1[1], p2[2] - p1[2]
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    if length == 0.0:
+    dx, dy, dz, u, other, f3, apart = _base_first(p1, n1, p2, n2)
+    if not apart:
         return 0.0, 0.0, 0.0, False
-    a1 = (n1[0] * dx + n1[1] * dy + n1[2] * dz) / length
-    a2 = (n2[0] * dx + n2[1] * dy + n2[2] * dz) / length
-    u, other, f3 = n1, n2, a1
-    if abs(a1) < abs(a2):
-        u, other, f3 = n2, n1, -a2
-        dx, dy, dz = -dx, -dy, -dz
     along, side, f2, defined = _in_frame(
         dx, dy, dz, u[0], u[1], u[2], other[0], other[1], other[2])
     return math.atan2(side, along), f2, f3, defined
@@ -47,16 +58,9 @@ def sign_free_pair_features(
     The base u points along the line from its point, the other normal to the same side as u. Where
     a zero leaves a sign open, the angles that change with it are made positive.
     """
-    dx, dy, dz = p2[0] - p1[0], p2[1] - p1[1], p2[2] - p1[2]
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    if length == 0.0:
+    dx, dy, dz, u, other, f3, apart = _base_first(p1, n1, p2, n2)
+    if not apart:
         return 0.0, 0.0, 0.0, False
-    a1 = (n1[0] * dx + n1[1] * dy + n1[2] * dz) / length
-    a2 = (n2[0] * dx + n2[1] * dy + n2[2] * dz) / length
-    u, other, f3 = n1, n2, a1
-    if abs(a1) < abs(a2):
-        u, other, f3 = n2, n1, -a2
-        dx, dy, dz = -dx, -dy, -dz
     s = -1.0 if f3 < 0.0 else 1.0
     ux, uy, uz = s * u[0], s * u[1], s * u[2]
     across = ux * other[0] + uy * other[1] + uz * other[2]
