@@ -173,6 +173,15 @@ def _log(values: Floats, out: Floats) -> None:
 
 
 @jit
+def _project_about_mean(direction: Floats, cell: Floats) -> float:
+    """Fill the cells of an image about the mean direction; return the length of that mean."""
+    x, y, z = _mean_direction(direction)
+    length = math.sqrt(x * x + y * y + z * z) + 1e-9
+    _project(direction, x / length, y / length, z / length, cell)
+    return length
+
+
+@jit
 def view_cues(
     points: Floats, normals: Floats, roughness: Floats, eyes: Floats, out: Floats
 ) -> None:
@@ -193,9 +202,7 @@ def view_cues(
     rough_variance = rough_square / n - (rough_sum / n) ** 2
     for q in range(eyes.shape[0]):
         _look(points, normals, eyes[q], direction, distance, facing)
-        mx, my, mz = _mean_direction(direction)
-        concentration = math.sqrt(mx * mx + my * my + mz * mz) + 1e-9
-        _project(direction, mx / concentration, my / concentration, mz / concentration, cell)
+        concentration = _project_about_mean(direction, cell)
         count = _draw(cell, distance, image, touched)
         _third_nearest(image, touched, count, third)
         _log(distance, logs)
@@ -248,9 +255,7 @@ def vote(
     image = np.full(SIDE * SIDE, _EMPTY)
     for q in range(eyes.shape[0]):
         _look(points, normals, eyes[q], direction, distance, facing)
-        mx, my, mz = _mean_direction(direction)
-        size = math.sqrt(mx * mx + my * my + mz * mz) + 1e-9
-        _project(direction, mx / size, my / size, mz / size, cell)
+        _project_about_mean(direction, cell)
         count = _draw(cell, distance, image, touched)
         for k in range(n):
             slant = distance[k] * CELL / max(facing[k], _STEEPEST)
