@@ -39,14 +39,35 @@ def array(t: Tensor) -> Any:
     return t.detach().contiguous().numpy()
 
 
-def update_running(norm: nn.BatchNorm1d, mean: Tensor, var: Tensor, count: int) -> None:
-    """Move the running statistics of `norm` towards those of a batch of `count` rows."""
+def batch_statistics(
+    sums: Sequence[Array], count: int, norm: nn.BatchNorm1d
+) -> tuple[Tensor, Tensor]:
+    """Return the mean and 1 / sqrt(var + eps) of a batch, (C,) float64 each.
+
+    sums : (2, C) each, which add up to the sum of z and of its squares over `count` rows.
+    The running statistics of `norm` move towards those of the batch.
+    """
+    total = torch.from_numpy(np.sum(sums, axis=0))
+    mean = total[0] / count
+    var = (total[1] / count - mean.square()).clamp_min(0)
     momentum = norm.momentum
-    if norm.running_mean is None or norm.running_var is None or momentum is None:
-        return
-    with torch.no_grad():
-        norm.running_mean.lerp_(mean.to(norm.running_mean), momentum)
-        norm.running_var.lerp_((var * (count / max(1, count - 1))).to(norm.running_var), momentum)
+    if norm.running_mean is not None and norm.running_var is not None and momentum is not None:
+        unbiased = var * (count / max(1, count - 1))
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean.to(norm.running_mean), momentum)
+            norm.running_var.lerp_(unbiased.to(norm.running_var), momentum)
+    return mean, torch.rsqrt(var + norm.eps)
+
+
+def norm_slopes(
+    scale: Tensor, mean: Tensor, inverse: Tensor, grad_gamma: Tensor, grad_beta: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Return level and slope, (C,) each: dz = scale d + level + slope z for z = the input of BN.
+
+    From dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R), d being the gradient of the output.
+    """
+    slope = -scale * inverse * grad_gamma / count
+    return -scale * grad_beta / count - slope * mean, slope
 
 
 def chunks(rows: int, step: int) -> list[slice]:
@@ -71,11 +92,7 @@ class _BatchNorm:
         from pcinv.nn.kernels import affine_relu
 
         self.count = len(z)
-        total = torch.from_numpy(np.sum(sums, axis=0))
-        self.mean = total[0] / self.count
-        var = (total[1] / self.count - self.mean.square()).clamp_min(0)
-        update_running(self.norm, self.mean, var, self.count)
-        self.inverse = torch.rsqrt(var + self.norm.eps)
+        self.mean, self.inverse = batch_statistics(sums, self.count, self.norm)
         self.scale = self.gamma * self.inverse
         self.shift = self.beta - self.mean * self.scale
         out = torch.empty_like(z)
@@ -100,10 +117,8 @@ class _BatchNorm:
         total = torch.from_numpy(np.sum(parallel(add, chunks(len(z), BLOCK_ROWS)), axis=0))
         grad_beta = total[0]
         grad_gamma = (total[1] - self.mean * total[0]) * self.inverse
-        # dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R)
-        slope = -self.scale * self.inverse * grad_gamma / self.count
-        level = -self.scale * grad_beta / self.count - slope * self.mean
-        self.slopes = [array(t.to(z.dtype)) for t in (level, slope)]
+        self.slopes = [array(t.to(z.dtype)) for t in norm_slopes(
+            self.scale, self.mean, self.inverse, grad_gamma, grad_beta, self.count)]
         return grad_gamma.to(z.dtype), grad_beta.to(z.dtype)
 
     def backward(self, grad: Tensor, z: Tensor, out: Tensor) -> None:

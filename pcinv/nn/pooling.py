@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pcinv.nn.fused import CHUNK_ROWS, array, chunks, is_fused, update_running
+from pcinv.nn.fused import CHUNK_ROWS, array, batch_statistics, chunks, is_fused, norm_slopes
 from pcinv.nn.rows import norm_affine, norm_relu_max
 from pcinv.ops.threads import in_shares, parallel
 
@@ -83,8 +83,8 @@ def _mapped(
 def _extremes(
     x: Tensor, linear: nn.Linear, carried: Tensor | None, rows: Tensor | None, sign: Tensor, *,
     is_training: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the extreme of z in each group (G, C), its row, and the sums of z and z^2 (2, C).
+) -> tuple[Tensor, Tensor, list[Any]]:
+    """Return the extreme of z in each group (G, C), its row, and sums (2, C) of z and z^2.
 
     The sums are for training only.
     """
@@ -112,7 +112,7 @@ def _extremes(
         return sums
 
     sums = in_shares(work, chunks(g, step)) if is_training else [work(chunks(g, step))]
-    return top.mul_(sign), place, torch.from_numpy(np.sum(sums, axis=0))
+    return top.mul_(sign), place, sums
 
 
 class _LinearNormReluMax(torch.autograd.Function):
@@ -123,10 +123,7 @@ class _LinearNormReluMax(torch.autograd.Function):
         g, k, _ = x.shape
         sign = torch.where(gamma < 0, -1, 1).to(gamma.dtype)
         top, place, sums = _extremes(x, linear, carried, rows, sign, is_training=True)
-        mean = sums[0] / (g * k)
-        var = (sums[1] / (g * k) - mean.square()).clamp_min(0)
-        update_running(norm, mean, var, g * k)
-        mean, inverse = mean.to(x.dtype), torch.rsqrt(var + norm.eps).to(x.dtype)
+        mean, inverse = (t.to(x.dtype) for t in batch_statistics(sums, g * k, norm))
         scale = gamma * inverse
         y = torch.addcmul(beta - mean * scale, top, scale).relu_()
         ctx.save_for_backward(x, weight, bias, carried, rows, gamma, mean, inverse, top, place, y)
@@ -144,10 +141,8 @@ class _LinearNormReluMax(torch.autograd.Function):
         grad = grad * (y > 0)
         grad_beta = grad.sum(0)
         grad_gamma = ((top - mean) * inverse * grad).sum(0)
-        # dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R), d non-zero at the extremes only
         scale = gamma * inverse
-        slope = -scale * inverse * grad_gamma / (g * k)
-        level = -scale * grad_beta / (g * k) - slope * mean
+        level, slope = norm_slopes(scale, mean, inverse, grad_gamma, grad_beta, g * k)
         sloped = slope[:, None] * weight  # diag(slope) W, (C, E)
         constant = (level + slope * bias) @ weight
         flat = x.reshape(g * k, e)

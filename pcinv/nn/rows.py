@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pcinv.nn.fused import attend_norm_relu, attention_offsets, is_fused, linear_norm_relu
+from pcinv.nn.fused import (
+    attend_norm_relu,
+    attention_offsets,
+    is_fused,
+    linear_norm_relu,
+    norm_slopes,
+)
 from pcinv.ops.threads import in_shares
 
 Map = Callable[[Tensor], Tensor]
@@ -171,9 +177,7 @@ class _NormReluMax(torch.autograd.Function):
         grad_bias = grad.sum(0)
         grad_weight = ((top - mean) * inverse * grad).sum(0)
         scale = weight * inverse
-        # dz = scale (d - sum(d)/R - z_hat sum(d z_hat)/R), d non-zero at the extremes only.
-        slope = -scale * inverse * grad_weight / (g * k)
-        level = -scale * grad_bias / (g * k) - slope * mean
+        level, slope = norm_slopes(scale, mean, inverse, grad_weight, grad_bias, g * k)
         dz = torch.addcmul(level, z, slope)
         is_top = torch.eq(z, top[:, None], out=torch.empty_like(z))  # 1 at the extremes, else 0
         dz.addcmul_(is_top, (scale * grad / is_top.sum(1))[:, None])
