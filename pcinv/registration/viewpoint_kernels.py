@@ -19,7 +19,6 @@ Words = NDArray[np.uint64]
 
 CELL = math.radians(3.0)
 SIDE = 128  # cells: directions up to 192 degrees from the middle, more than there are
-NUM_CUES = 12
 _EMPTY = 1e9
 _REACH = 8  # cells between which an empty one is a hole
 _STEEPEST = 0.2
