@@ -24,7 +24,7 @@ LAYERS = (
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 HEAVY = {"open3d", "trimesh", "laspy", "h5py", "torch_cluster", "torch_quickfps", "small_gicp",
-         "numba"}
+         "kiss_matcher", "numba"}
 FILES = [(name, path) for name, root in PACKAGES.items() for path in sorted(root.rglob("*.py"))]
 IDS = [str(path.relative_to(ROOT)) for _, path in FILES]
 

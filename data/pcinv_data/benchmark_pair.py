@@ -65,6 +65,7 @@ def run_trial(trial: Trial, settings: Settings) -> Row:
         to the method; None without an answer, and for clouds that do not meet.
     source_motion, target_motion : (4, 4) that moved the clouds, or None.
     information : (6, 6) between the clouds as they are stored, or None.
+    body : of the pair, in the frame of the source as it is stored, or None.
     """
     pair = trial.pair
     row: Row = {
@@ -72,7 +73,7 @@ def run_trial(trial: Trial, settings: Settings) -> Row:
         "consecutive": pair is not None and pair.consecutive, "overlap": None,
         "pose": None, "truth": None, "source_motion": None, "target_motion": None,
         "information": None if pair is None or pair.information is None
-        else pair.information.tolist(),
+        else pair.information.tolist(), "body": None if pair is None else pair.body,
         "verdict": "failed", "score": 0.0, "inlier_ratio": None, "numbers": {}, "time_ms": None,
         "error": None}
     motions = motions_of(trial.name, settings.seed) if settings.rotate else None
@@ -144,7 +145,7 @@ def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, fast: b
     from pcinv.registration.search import match
     from pcinv.registration.sight import sights
 
-    source, target = (prepare(points_of(cloud, name)[0], found.voxel)
+    source, target = (prepare(points_of(cloud, name)[0], found.voxel, FAST_SUPPORTS if fast else SUPPORTS)
                       for cloud, name in zip(clouds, ("source", "target"), strict=True))
     chosen = None
     for sight in sights((source, target), view_point):
@@ -155,8 +156,7 @@ def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, fast: b
     if chosen is None:
         return 0.0
     source, target = chosen.prepared()
-    matches = [match(source, target, support, sign_free=chosen.sign_free)
-               for support in (FAST_SUPPORTS if fast else SUPPORTS)]
+    matches = match(source, target, sign_free=chosen.sign_free)
     x = np.concatenate([source.origin + source.unit * matched.x for matched in matches])
     y = np.concatenate([target.origin + target.unit * matched.y for matched in matches])
     return inlier_ratio(x, y, truth)

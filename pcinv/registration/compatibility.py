@@ -14,6 +14,7 @@ Source: Chen et al., SC2-PCR, CVPR 2022.
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -23,6 +24,7 @@ from pcinv.errors import InputError, LimitError, ShapeError
 from pcinv.geometry.orthogonal import project_to_so3
 from pcinv.geometry.rigid import kabsch
 from pcinv.ops.order import centroid, quantise
+from pcinv.ops.threads import parallel
 
 MAX_MATCHES = 8192
 """Three matrices of this size squared take 0.8 GB."""
@@ -38,6 +40,7 @@ _ROUNDS = 20
 _MIN_INLIERS = 3
 _MAX_EXTENT = 1e9
 _BLOCK = 2**22  # residuals held at a time
+_ROWS = 128
 
 
 class Hypotheses(NamedTuple):
@@ -121,9 +124,7 @@ def second_order(
 
 def _propose(x: Tensor, y: Tensor, moments: Tensor, max_seeds: int) -> tuple[Tensor, Tensor]:
     """Return rotations (S, 3, 3) and translations (S, 3), one for each seed."""
-    difference = _lengths(x)
-    near = difference < 1
-    difference = difference.sub_(_lengths(y)).abs_()
+    difference, near = _differences(x, y)
     confidence = _leading_eigenvector(_soft(difference))
     seeds = _seeds(near, confidence, max_seeds)
     first, second = (_FIRST, _SECOND) if len(x) >= _FIRST else (min(_FEW, len(x)),) * 2
@@ -143,8 +144,27 @@ def _propose(x: Tensor, y: Tensor, moments: Tensor, max_seeds: int) -> tuple[Ten
     return _fit(weight, moments[member])
 
 
+def _differences(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return | |x_i - x_j| - |y_i - y_j| | (K, K) in float32, and where |x_i - x_j| < 1.
+
+    Lengths come from differences, not from products, which lose short ones.
+    """
+    if x.device.type != "cpu":
+        difference = _lengths(x)
+        near = difference < 1
+        return difference.sub_(_lengths(y)).abs_(), near
+    from pcinv.registration.matching_kernels import length_differences  # compiled on first use
+
+    difference = torch.empty(len(x), len(x))
+    near = torch.empty(len(x), len(x), dtype=torch.bool)
+    axes = [points.float().T.contiguous().numpy() for points in (x, y)]
+    out = difference.numpy(), near.numpy().view(np.uint8)
+    parallel(lambda start: length_differences(*axes, start, min(start + _ROWS, len(x)), *out),
+             range(0, len(x), _ROWS))
+    return difference, near
+
+
 def _lengths(points: Tensor) -> Tensor:
-    """Return |p_i - p_j| (K, K) in float32, not by products, which lose short distances."""
     points = points.float()
     return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
 

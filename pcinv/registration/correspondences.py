@@ -6,8 +6,10 @@ has more than k equally good partners tells nothing. So both clouds are treated 
 matching the other way round gives the same pairs.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,10 +17,13 @@ from torch import Tensor
 from pcinv.checks import check_count, check_finite
 from pcinv.errors import InputError, ShapeError
 from pcinv.ops.order import MAX_EXTENT, quantise
+from pcinv.ops.threads import in_shares
 
-_BLOCK = {"cpu": 2**19, "cuda": 2**24}  # squared distances held at a time: 2 MB stay in the cache
+_BLOCK = 128
+"""Rows of the matrix of distances that are held at a time on the CPU: they stay in the cache."""
+_HELD = 2**24
+"""Entries that are held elsewhere."""
 _ROWS = 2**14
-_LANES = 16
 _SPARE = 2  # candidates beyond the k + 1 that decide: they show what the matrix product left open
 
 
@@ -46,7 +51,7 @@ def mutual_matches(
     limit : at most so many pairs, the nearest. Equal distances are ordered by a + b of the two
         features, then by |a - b|, entry by entry.
 
-    Half a million distances are held at a time on the CPU, for clouds of any size. Works on the
+    A few rows of the matrix of distances are held at a time, for clouds of any size. Works on the
     device of the features.
 
     Raises ShapeError, InputError for other shapes, values that are not finite, or k, limit < 1.
@@ -65,8 +70,10 @@ def mutual_matches(
         none = torch.zeros(0, dtype=torch.int64, device=source.device)
         return Matches(none, none, source.new_zeros(0))
     a, b = source.double(), target.double()
-    column, dist2, bound = _nearest(a, b, k)
-    _, _, bound_back = _nearest(b, a, k)
+    with torch.autocast(a.device.type, enabled=False):
+        there, back = _both_ways(a, b, k + 1 + _SPARE)
+        column, dist2, bound = _nearest(a, b, k, there)
+        _, _, bound_back = _nearest(b, a, k, back)
     is_mutual = (dist2 < bound[:, None]) & (dist2 < bound_back[column])
     row, place = is_mutual.nonzero(as_tuple=True)
     column, dist2 = column[row, place], dist2[row, place]
@@ -91,66 +98,95 @@ def _check(source: Tensor, target: Tensor) -> None:
                          hint="move both to one device")
 
 
-def _nearest(a: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return candidates (N, k + 1 + spare), their squared distances, and a bound (N,), exclusive.
+class _Candidates(NamedTuple):
+    """What a matrix product suggests: column (N, W), and what all other distances exceed (N,)."""
 
-    Exactly the rows of b below the bound are in the k best of the row of a, and all are among
-    the candidates. Candidates come from a matrix product, in single precision where that decides,
-    else in double; their distances are then computed anew, from differences.
+    column: Int[Tensor, "n w"]
+    beyond: Float[Tensor, " n"]
+
+
+def _nearest(
+    a: Tensor, b: Tensor, k: int, suggested: _Candidates
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return candidates (N, W), their squared distances, and a bound (N,), exclusive.
+
+    Exactly the rows of b below the bound are in the k best of the row of a, and all are among the
+    candidates. Distances are computed anew, from differences; where the product leaves open what is
+    among the k best, once more from one in double precision.
     """
-    width = min(k + 1 + _SPARE, len(b))
-    column = torch.empty(len(a), width, dtype=torch.int64, device=a.device)
-    dist2 = torch.empty(len(a), width, dtype=a.dtype, device=a.device)
-    bound = torch.empty(len(a), dtype=a.dtype, device=a.device)
-    left = torch.arange(len(a), device=a.device)
-    is_cpu = a.device.type == "cpu"
-    step = min(max(1, _BLOCK["cpu" if is_cpu else "cuda"] // len(b)), _ROWS)
-    for dtype in (torch.float32, torch.float64) if is_cpu else (torch.float64,):
-        base = torch.cat([b, b.square().sum(1, keepdim=True)], dim=1).to(dtype)
-        unsure = [left[:0]]
-        for rows in torch.split(left, step):
-            found, beyond = _candidates(a[rows].to(dtype), base, width)
-            exact = quantise((a[rows, None] - b[found]).square().sum(-1))
-            last = exact.kthvalue(k + 1).values if width > k else torch.full_like(beyond, torch.inf)
-            unsure.append(rows[~(last <= beyond)])
-            column[rows], dist2[rows], bound[rows] = found, exact, torch.minimum(last, beyond)
-        left = torch.cat(unsure)
-        if not len(left):
-            break
-    return column, dist2, bound
+    column, beyond = suggested
+    dist2, last = _exact(a, b, column, k)
+    unsure = (~(last <= beyond)).nonzero()[:, 0]
+    if len(unsure):
+        column[unsure], beyond[unsure] = _candidates(a[unsure], b, column.shape[1])
+        dist2[unsure], last[unsure] = _exact(a[unsure], b, column[unsure], k)
+    return column, dist2, torch.minimum(last, beyond)
 
 
-def _candidates(a: Tensor, base: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return the nearest `width` rows of b by a matrix product, and what all others exceed.
-
-    base : (M, C + 1) rows of b and their squared lengths.
-    """
-    with torch.autocast(a.device.type, enabled=False):
-        rows = torch.cat([-2 * a, torch.ones_like(a[:, :1])], dim=1)
-        value, column = _smallest(rows @ base.mT, width)  # |b|² - 2 a.b
-    size = a.square().sum(1)
-    if width == len(base):
-        return column, torch.full_like(size, torch.inf, dtype=torch.float64)
-    rounding = 2 * (base.shape[1] + 1) * torch.finfo(a.dtype).eps
-    error = rounding * (size + base[:, -1].max())
-    return column, (size + value[:, -1] - error).double()
+def _exact(a: Tensor, b: Tensor, column: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the squared distances (N, W) of rows to their candidates, and the k + 1st of each."""
+    dist2 = torch.empty(column.shape, dtype=a.dtype, device=a.device)
+    for rows in torch.arange(len(a), device=a.device).split(_ROWS):
+        dist2[rows] = quantise((a[rows, None] - b[column[rows]]).square().sum(-1))
+    if column.shape[1] <= k:
+        return dist2, torch.full_like(dist2[:, 0], torch.inf)
+    return dist2, dist2.kthvalue(k + 1).values
 
 
-def _smallest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the smallest `count` values of each row, ascending, and their columns.
+def _both_ways(a: Tensor, b: Tensor, width: int) -> tuple[_Candidates, _Candidates]:
+    """Return the candidates of each row of a among those of b, and the other way round."""
+    if a.device.type != "cpu":
+        return (_candidates(a, b, min(width, len(b))), _candidates(b, a, min(width, len(a))))
+    from pcinv.registration.matching_kernels import keep_smallest  # compiled on first use
 
-    Of columns that are `lanes` apart only the smallest is sorted at first: four times as fast.
-    """
-    lanes = values.shape[1] // _LANES
-    if lanes < 4 * count:
-        return values.topk(count, largest=False)
-    whole = lanes * _LANES
-    best = values[:, :whole].reshape(-1, _LANES, lanes).amin(1).topk(count, largest=False)
-    column = best.indices[:, :, None] + lanes * torch.arange(_LANES, device=values.device)
-    rest = torch.arange(whole, values.shape[1], device=values.device).expand(len(values), -1)
-    column = torch.cat([column.flatten(1), rest], dim=1)
-    value, place = values.gather(1, column).topk(count, largest=False)
-    return value, column.gather(1, place)
+    widths = min(width, len(b)), min(width, len(a))
+    left, right = (part.float().contiguous() for part in _factors(a, b))
+    right = right.T.contiguous()
+    row_value = np.full((len(a), widths[0]), np.inf, np.float32)
+    row_place = np.zeros(row_value.shape, np.int64)
+
+    def work(starts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        value = np.full((len(b), widths[1]), np.inf, np.float32)
+        place, worst = np.zeros(value.shape, np.int64), np.full(len(b), np.inf, np.float32)
+        for start in starts:
+            block = (left[start : start + _BLOCK] @ right).numpy()
+            keep_smallest(block, start, row_value, row_place, value, place, worst)
+        return value, place
+
+    shares = in_shares(work, range(0, len(a), _BLOCK))
+    value, place = (torch.from_numpy(np.concatenate(part, axis=1))
+                    for part in zip(*shares, strict=True))
+    column_value, best = value.topk(widths[1], dim=1, largest=False)
+    size_a, size_b = a.square().sum(1), b.square().sum(1)
+    rounding = 2 * left.shape[1] * torch.finfo(torch.float32).eps * (size_a.max() + size_b.max())
+    return (_with_bound(torch.from_numpy(row_place), torch.from_numpy(row_value), len(b), rounding),
+            _with_bound(place.gather(1, best), column_value, len(a), rounding))
+
+
+def _with_bound(column: Tensor, value: Tensor, count: int, rounding: Tensor) -> _Candidates:
+    """Return candidates of which the last may be too large by rounding; none is beyond all."""
+    if value.shape[1] == count:
+        return _Candidates(column, torch.full_like(value[:, 0], torch.inf, dtype=torch.float64))
+    return _Candidates(column, value.amax(1).double() - rounding)
+
+
+def _candidates(a: Tensor, b: Tensor, width: int) -> _Candidates:
+    """Return candidates by a product in double precision."""
+    found = []
+    left, right = _factors(a, b)
+    rounding = 2 * left.shape[1] * torch.finfo(a.dtype).eps
+    for rows in torch.arange(len(a), device=a.device).split(max(1, _HELD // len(b))):
+        value, column = (left[rows] @ right.mT).topk(width, largest=False)
+        error = rounding * (a[rows].square().sum(1).max() + b.square().sum(1).max())
+        found.append(_with_bound(column, value, len(b), error))
+    return _Candidates(*(torch.cat(part) for part in zip(*found, strict=True)))
+
+
+def _factors(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return matrices (N, C + 2) and (M, C + 2) whose product is |a - b|²."""
+    one_a, one_b = torch.ones_like(a[:, :1]), torch.ones_like(b[:, :1])
+    size_a, size_b = (part.square().sum(1, keepdim=True) for part in (a, b))
+    return torch.cat([-2 * a, one_a, size_a], dim=1), torch.cat([b, size_b, one_b], dim=1)
 
 
 def _order(dist2: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from pcinv.registration.prepare import Prepared
 from pcinv.registration.search import (
     INLIER,
     Found,
+    agreeing,
     contradiction,
-    count_inliers,
     score_of,
 )
 from pcinv.registration.symmetry import angle_deg, turned_pose
@@ -43,7 +43,7 @@ def gather_evidence(
     rmse = float(np.sqrt(np.mean(distance[meets] ** 2))) if meets.any() else float("nan")
     held = conditioning(moved[meets], target.normals[index[meets]]) if meets.any() else None
     best = found.candidates[0] if found.candidates else None
-    inliers = sum(count_inliers(pose, matched) for matched in found.matches)
+    inliers, places = agreeing(pose, found.matches)
     space = float(contradiction(source, target, pose[None])[0])
     others = found.candidates[1:]
     top = best.score if best and best.score > 0 else np.inf
@@ -59,9 +59,9 @@ def gather_evidence(
     motions = tuple(str(motion.in_frame(middle, unit)) for motion in held.open_motions) \
         if held else ()
     evidence = Evidence(
-        score=score_of(source, target, inliers, best.firmness, space,
+        score=score_of(source, target, places, best.firmness, space,
                        max(meets.mean(), np.isfinite(back).mean())) if best else 0.0,
-        inliers=inliers,
+        inliers=inliers, kinds=len(found.matches),
         correspondences=sum(len(matched.x) for matched in found.matches),
         overlap=float(meets.mean()), overlap_target=float(np.isfinite(back).mean()),
         contradiction=space, runner_up=float(runner_up), runner_up_angle_deg=angle,

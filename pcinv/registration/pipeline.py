@@ -18,15 +18,22 @@ from jaxtyping import Float
 from pcinv.errors import InputError, unknown_name
 from pcinv.registration.clouds import LEAST_POINTS, Source, name_of, points_of
 from pcinv.registration.evidence import gather_evidence
-from pcinv.registration.prepare import SUPPORTS, VOXEL, Prepared, prepare
+from pcinv.registration.prepare import (
+    SUPPORTS,
+    VOXEL,
+    Prepared,
+    prepare,
+    to_clouds,
+    to_prepared,
+)
 from pcinv.registration.refine import polish
 from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import choose_voxel, spacing
-from pcinv.registration.search import Found, judge, match, search
+from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
 from pcinv.registration.sight import Sight, sights
 from pcinv.registration.verdict import SAME_UNITS, judge_evidence
 
-METHODS = ("auto", "icp")
+METHODS = ("auto", *ESTIMATORS, "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
 
 
@@ -56,8 +63,9 @@ def register(
     Parameters
     ----------
     source, target : files, clouds, meshes or arrays (N, 3), in the same units.
-    method : "auto" (second-order compatibility and all that follows), or "icp" (from `init`, or
-        from where the clouds are).
+    method : "auto" or "sc2" (second-order compatibility), "ransac", "fgr" or "kiss" (published
+        estimators to compare with; all that is before and after them is the same), or "icp" (from
+        `init`, or from where the clouds are).
     view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames.
     voxel : working size, in the units of the clouds; chosen from the data where None.
     init : (4, 4) a pose to refine; nothing is searched for.
@@ -91,9 +99,10 @@ def register(
                              hint="a working size in the units of the clouds")
         say(f"spacing {gaps[0]:.3g} and {gaps[1]:.3g}, voxel {chosen:.3g}"
             + (" as asked" if voxel is not None else ""))
+    supports = FAST_SUPPORTS if fast else SUPPORTS
     with log.stage("prepare") as say:
         start = _checked_pose(init) if init is not None else None
-        prepared = prepare(clouds[0], chosen), prepare(clouds[1], chosen)
+        prepared = (prepare(clouds[0], chosen, supports), prepare(clouds[1], chosen, supports))
         say(f"{len(prepared[0].points):,} and {len(prepared[1].points):,} points with normals")
     if min(len(cloud.points) for cloud in prepared) < LEAST_POINTS:
         if not _unit_mismatch(clouds, gaps):
@@ -103,13 +112,12 @@ def register(
         start = np.eye(4)
     if start is not None:
         return _from_start(clouds, prepared, start, gaps, chosen, log)
-    supports = FAST_SUPPORTS if fast else SUPPORTS
     best: RegistrationResult | None = None
     for sight in sights(prepared, view_point):
         with log.stage("view points") as say:
             seen = sight.prepared()
             say(sight.words)
-        found = _search(seen, sight, supports, method, log)
+        found = _search(seen, sight, method, log)
         result = _conclude(clouds, seen, found, sight.words, method, gaps, chosen, log)
         if best is None or _rank(result) > _rank(best):
             best = result
@@ -133,17 +141,17 @@ def _rank(result: RegistrationResult) -> tuple[bool, float]:
 
 
 def _search(
-    seen: tuple[Prepared, Prepared], sight: Sight, supports: Any, method: str, log: _Log
+    seen: tuple[Prepared, Prepared], sight: Sight, method: str, log: _Log
 ) -> Found:
     source, target = seen
     with log.stage("features") as say:
         for cloud in seen:
-            for support in supports:
-                cloud.features(support, sign_free=sight.sign_free)
+            cloud.features(sign_free=sight.sign_free)
         say(f"{'sign-free ' if sight.sign_free else ''}FPFH of radius "
-            + " and ".join(f"{radius} voxels" for radius, _ in supports))
+            + " and ".join(f"{radius} voxels" for radius, _ in source.supports))
     with log.stage("search") as say:
-        found = search(source, target, sign_free=sight.sign_free, supports=supports)
+        found = search(source, target, sign_free=sight.sign_free,
+                       estimator="sc2" if method == "auto" else method)
         say(f"{sum(len(m.x) for m in found.matches):,} matches, {len(found.candidates)} poses; "
             "the best score " + ", ".join(f"{c.score:.3g}" for c in found.candidates[:3]))
     return found
@@ -154,7 +162,7 @@ def _from_start(
 ) -> RegistrationResult:
     source, target = prepared
     with log.stage("search") as say:
-        matches = [match(source, target, support, sign_free=True) for support in FAST_SUPPORTS]
+        matches = match(source, target, sign_free=True)
         candidate = judge(source, target, matches, to_prepared(start, source, target))
         say("refined from the given pose; nothing is searched for")
     return _conclude(clouds, prepared, Found([candidate], matches), "none", "icp", gaps, voxel, log)
@@ -199,26 +207,6 @@ def _unit_mismatch(clouds: Any, gaps: tuple[float, float]) -> str:
         return ""
     return (f"scale mismatch: spacing differs {ratios[0]:.0f} times and extent {ratios[1]:.0f} "
             "times: are the units the same?")
-
-
-def to_clouds(
-    T_target_source: Float[np.ndarray, "4 4"], source: Prepared, target: Prepared
-) -> Float[np.ndarray, "4 4"]:
-    """Return a pose between prepared clouds as one between the clouds they were made from."""
-    pose = np.array(T_target_source, dtype=np.float64)
-    rotation = pose[:3, :3]
-    pose[:3, 3] = target.unit * pose[:3, 3] + target.origin - rotation @ source.origin
-    return pose
-
-
-def to_prepared(
-    T_target_source: Float[np.ndarray, "4 4"], source: Prepared, target: Prepared
-) -> Float[np.ndarray, "4 4"]:
-    """Return a pose between clouds as one between the prepared clouds made from them."""
-    pose = np.array(T_target_source, dtype=np.float64)
-    rotation = pose[:3, :3]
-    pose[:3, 3] = (rotation @ source.origin + pose[:3, 3] - target.origin) / target.unit
-    return pose
 
 
 def _checked_pose(init: Any) -> Float[np.ndarray, "4 4"]:

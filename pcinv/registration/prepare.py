@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from pcinv.geometry.symmetric import eigh3
 from pcinv.registration.free_space import View, see
+from pcinv.registration.grid import Grid, make_grid
 from pcinv.registration.scale import thin
 from pcinv.registration.sign_free import NeighbourTable, fpfh, neighbour_table, sign_free_fpfh
 
@@ -27,8 +27,14 @@ SUPPORTS = ((5, 100), (7, 200))
 NORMAL_SUPPORT = (2, 30)
 SENSED = 1500
 """Points that are held against the view of the other cloud."""
-ONE_THREAD = 1
-"""Of small_gicp: with more, the order of its sums changes from run to run; nor is it faster."""
+REACH = 2 * VOXEL
+"""Surfaces farther apart than this are not matched."""
+_LINE = 1e-8
+"""Share of the largest variance that the second one has at most on a line."""
+
+Support = tuple[int, int]
+Surface = tuple[Grid, Float[np.ndarray, "n 3"]]
+"""Points by cells, to be found within `REACH`, and their normals in that order."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Prepared:
     points : (N, 3) float64.  normals : (N, 3), turned to the view point where there is one.
     view_point : (3,) or None.
     origin, unit : a prepared point p is at origin + unit * p in the file's frame.
-    table : neighbours of the largest support.
+    supports : of the features.  table : neighbours of these.
     """
 
     points: Float[np.ndarray, "n 3"]
@@ -46,8 +52,9 @@ class Prepared:
     view_point: Float[np.ndarray, "3"] | None
     origin: Float[np.ndarray, "3"]
     unit: float
+    supports: tuple[Support, ...]
     table: NeighbourTable
-    _described: dict[Any, torch.Tensor] = field(default_factory=dict, repr=False)
+    _described: dict[bool, list[torch.Tensor]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def view(self) -> View | None:
@@ -55,67 +62,70 @@ class Prepared:
         return None if self.view_point is None else see(self.points, self.view_point, SENSED)
 
     @cached_property
-    def surface(self) -> tuple[Any, Any]:
-        """The cloud and search tree of small_gicp, with covariances."""
-        import small_gicp
+    def surface(self) -> Surface:
+        """What the other cloud's points are matched to."""
+        grid = make_grid(self.points, REACH)
+        return grid, np.ascontiguousarray(self.normals[grid.rank])
 
-        return small_gicp.preprocess_points(self.points, VOXEL, 10, ONE_THREAD)
-
-    def features(self, support: tuple[int, int], *, sign_free: bool = False) -> torch.Tensor:
-        """Return unit-length features (N, 33) float32 of a radius in voxels and a number."""
-        key = (support, sign_free)
-        if key not in self._described:
-            self._described[key] = self._describe(support, sign_free)
-        return self._described[key]
-
-    def _describe(self, support: tuple[int, int], sign_free: bool) -> torch.Tensor:
-        describe = sign_free_fpfh if sign_free else fpfh
-        values = torch.from_numpy(describe(
-            self.points, self.normals, narrowed(self.points, self.table, *support)))
-        return torch.nn.functional.normalize(values, dim=1).float()
-
-
-def narrowed(
-    points: Float[np.ndarray, "n 3"], table: NeighbourTable, radius: float, most: int
-) -> NeighbourTable:
-    """Return the table of a smaller support: neighbours are listed nearest first.
-
-    radius : in voxels.
-    """
-    index = table.index[:, :most]
-    inside = np.zeros(index.shape, dtype=bool)
-    for start in range(0, len(points), 4096):
-        part = slice(start, start + 4096)
-        offset = points[index[part]] - points[part, None]
-        dist2 = np.einsum("nki,nki->nk", offset, offset)
-        inside[part] = dist2 <= (radius * VOXEL) ** 2 * (1 + 1e-9)
-    count = np.minimum(inside.sum(axis=1), table.count)
-    return NeighbourTable(np.ascontiguousarray(index), count)
+    def features(self, *, sign_free: bool = False) -> list[torch.Tensor]:
+        """Return unit-length features (N, C) float32: of each support, and of all together."""
+        if sign_free not in self._described:
+            describe = sign_free_fpfh if sign_free else fpfh
+            values = torch.from_numpy(describe(self.points, self.normals, self.table))
+            single = list(torch.nn.functional.normalize(values, dim=2).float())
+            joint = torch.nn.functional.normalize(torch.cat(single, dim=1), dim=1)
+            self._described[sign_free] = [*single, joint] if len(single) > 1 else single
+        return self._described[sign_free]
 
 
 def surface_normals(
-    points: Float[np.ndarray, "n 3"], table: NeighbourTable
+    points: Float[np.ndarray, "n 3"], index: Int[np.ndarray, "n k"], count: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n 3"]:
-    """Return unit normals (N, 3) of either sign, from the neighbours within two voxels."""
-    near = narrowed(points, table, *NORMAL_SUPPORT)
-    weight = (np.arange(near.index.shape[1]) < near.count[:, None]).astype(np.float64)
-    offset = points[near.index] - points[:, None]
-    total = weight.sum(axis=1)[:, None]
-    mean = np.einsum("nk,nki->ni", weight, offset) / total
-    offset -= mean[:, None]
-    spread = np.einsum("nk,nki,nkj->nij", weight, offset, offset, optimize=True) / total[..., None]
-    return np.ascontiguousarray(eigh3(torch.from_numpy(spread))[1][..., 0].numpy())
+    """Return unit normals (N, 3) of either sign, from the first `count` neighbours of each.
+
+    Neighbours on a line have no normal: it is 0, and not what rounding makes of it.
+    """
+    from pcinv.registration.grid_kernels import covariances
+
+    spread = np.empty((len(points), 3, 3))
+    covariances(points, index, count, spread)
+    values, vectors = (part.numpy() for part in eigh3(torch.from_numpy(spread)))
+    is_line = values[:, 1] <= _LINE * values[:, 2]
+    return np.where(is_line[:, None], 0.0, vectors[..., 0])
 
 
-def prepare(points: Float[np.ndarray, "n 3"], voxel: float) -> Prepared:
+def prepare(
+    points: Float[np.ndarray, "n 3"], voxel: float, supports: tuple[Support, ...] = SUPPORTS
+) -> Prepared:
     """Thin a cloud to the voxel and find its normals; where it was seen from is for later.
 
     points : (N, 3) float64, finite.  voxel : in the units of the points.
+    supports : of the features, ascending.
     """
     origin = points.mean(axis=0)
     unit = voxel / VOXEL
     small = thin(points - origin, voxel) / unit
-    radius, most = max(SUPPORTS)
-    table = neighbour_table(small, radius * VOXEL, most)
-    normals = surface_normals(small, table)
-    return Prepared(small, normals, None, origin, unit, table)
+    index, counts = neighbour_table(
+        small, [(radius * VOXEL, most) for radius, most in (NORMAL_SUPPORT, *supports)])
+    normals = surface_normals(small, index, counts[0])
+    return Prepared(small, normals, None, origin, unit, supports, NeighbourTable(index, counts[1:]))
+
+
+def to_clouds(
+    T_target_source: Float[np.ndarray, "4 4"], source: Prepared, target: Prepared
+) -> Float[np.ndarray, "4 4"]:
+    """Return a pose between prepared clouds as one between the clouds they were made from."""
+    pose = np.array(T_target_source, dtype=np.float64)
+    rotation = pose[:3, :3]
+    pose[:3, 3] = target.unit * pose[:3, 3] + target.origin - rotation @ source.origin
+    return pose
+
+
+def to_prepared(
+    T_target_source: Float[np.ndarray, "4 4"], source: Prepared, target: Prepared
+) -> Float[np.ndarray, "4 4"]:
+    """Return a pose between clouds as one between the prepared clouds made from them."""
+    pose = np.array(T_target_source, dtype=np.float64)
+    rotation = pose[:3, :3]
+    pose[:3, 3] = (rotation @ source.origin + pose[:3, 3] - target.origin) / target.unit
+    return pose

@@ -8,19 +8,22 @@ import numpy as np
 from jaxtyping import Float
 
 from pcinv.registration.conditioning import move_information
-from pcinv.registration.prepare import ONE_THREAD, VOXEL, Prepared
+from pcinv.registration.prepare import VOXEL, Prepared, Surface, prepare, to_clouds, to_prepared
 
-REACH = 2 * VOXEL
-"""Surfaces farther apart than this are not matched."""
 ITERATIONS = 20
+SAMPLE = 1600
+"""Points of the source that are matched; as many again change no answer."""
+_DAMPING = 1e-7
+_LEAST_TURN, _LEAST_SHIFT = np.radians(0.1), 0.02 * VOXEL
 
 
 class Refined(NamedTuple):
     """A pose after GICP.
 
     T_target_source : (4, 4).
-    firmness : smallest eigenvalue of the information a matched point, for turns about the source's
-        view point (its centroid, where there is none): small where surfaces can slide.
+    firmness : smallest eigenvalue of the information a matched point, for turns about their
+        centroid, measured by the shift at their root mean square distance from it: small where
+        surfaces can slide or turn, or do not lie on each other. It has no unit.
     num_inliers : matched points.
     """
 
@@ -32,19 +35,36 @@ class Refined(NamedTuple):
 def refine(
     source: Prepared, target: Prepared, T_target_source: Float[np.ndarray, "4 4"]
 ) -> Refined:
-    """Return the pose that GICP (Segal et al., RSS 2009) reaches from a start."""
-    import small_gicp
+    """Return the pose that GICP (Segal et al., RSS 2009) reaches from a start.
 
-    target_cloud, target_tree = target.surface
-    found = small_gicp.align(
-        target_cloud, source.surface[0], target_tree, T_target_source, registration_type="GICP",
-        max_correspondence_distance=REACH, num_threads=ONE_THREAD, max_iterations=ITERATIONS)
-    pose = np.array(found.T_target_source)
-    if found.num_inliers == 0 or not np.isfinite(pose).all():
-        return Refined(T_target_source, 0.0, 0)
-    at = np.zeros(3) if source.view_point is None else source.view_point
-    information = move_information(np.array(found.H), at) / found.num_inliers
-    return Refined(pose, float(np.linalg.eigvalsh(information)[0]), int(found.num_inliers))
+    Where both view points are known, only surfaces that face the same side are matched: the two
+    sides of a thin wall are not the same place.
+    """
+    step = -(-len(source.points) // SAMPLE)
+    signed = source.view_point is not None and target.view_point is not None
+    return _gicp(source.points[::step], source.normals[::step], target.surface, T_target_source,
+                 signed)
+
+
+def _gicp(
+    points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], target: Surface,
+    start: Float[np.ndarray, "4 4"], signed: bool,
+) -> Refined:
+    from pcinv.registration.gicp_kernels import gicp  # compiled on first use
+
+    grid, target_normals = target
+    pose, information, moments = np.array(start, np.float64), np.zeros((6, 6)), np.zeros(4)
+    matched = gicp(
+        points, normals, grid.points, target_normals, grid.low, grid.size, grid.first,
+        grid.table_key, grid.table_row, pose, signed, ITERATIONS, _DAMPING, _LEAST_TURN,
+        _LEAST_SHIFT, information, moments)
+    if matched == 0 or not np.isfinite(pose).all():
+        return Refined(start, 0.0, 0)
+    moments /= matched
+    radius = np.sqrt(max(moments[3] - moments[:3] @ moments[:3], VOXEL**2))
+    about = move_information(information / matched, moments[:3])
+    unit = np.array([1 / radius] * 3 + [1.0] * 3)
+    return Refined(pose, float(np.linalg.eigvalsh(about * unit * unit[:, None])[0]), matched)
 
 
 FINEST_SHARE = 0.25
@@ -62,25 +82,17 @@ def polish(
     The finer pose is kept only if it moved the source by less than two voxels: refinement must not
     replace an answer by another one.
     """
-    import small_gicp
-
     fine = max(FINEST_SHARE * voxel, spacing)
     if fine > 0.7 * voxel:
         return T_target_source, "the data is not finer than the voxel"
-    middle_s, middle_t, unit = source.mean(axis=0), target.mean(axis=0), fine / VOXEL
-    start = np.array(T_target_source)
-    start[:3, 3] = (start[:3, :3] @ middle_s + start[:3, 3] - middle_t) / unit
-    moving, _ = small_gicp.preprocess_points((source - middle_s) / unit, VOXEL, 10, ONE_THREAD)
-    fixed, tree = small_gicp.preprocess_points((target - middle_t) / unit, VOXEL, 10, ONE_THREAD)
-    found = small_gicp.align(
-        fixed, moving, tree, start, registration_type="GICP", max_correspondence_distance=REACH,
-        num_threads=ONE_THREAD, max_iterations=ITERATIONS, translation_epsilon=1e-4,
-        rotation_epsilon=1e-4)
-    pose = np.array(found.T_target_source)
-    extent = float(np.linalg.norm(np.ptp(source, axis=0))) / unit
-    turned = np.linalg.norm(pose[:3, :3] - start[:3, :3]) / np.sqrt(2) * extent / 2
-    moved = float(np.linalg.norm(pose[:3, 3] - start[:3, 3]) + turned) * unit
-    if found.num_inliers == 0 or not np.isfinite(pose).all() or moved > 2 * voxel:
+    moving, fixed = prepare(source, fine, ()), prepare(target, fine, ())
+    step = -(-len(moving.points) // (2 * SAMPLE))
+    start = to_prepared(T_target_source, moving, fixed)
+    pose, _, matched = _gicp(
+        moving.points[::step], moving.normals[::step], fixed.surface, start, False)
+    reach = np.linalg.norm(np.ptp(moving.points, axis=0)) / 2
+    turned = np.linalg.norm(pose[:3, :3] - start[:3, :3]) / np.sqrt(2) * reach
+    moved = float(np.linalg.norm(pose[:3, 3] - start[:3, 3]) + turned) * moving.unit
+    if matched == 0 or moved > 2 * voxel:
         return T_target_source, f"not kept: it would move the source by {moved:.3g}"
-    pose[:3, 3] = unit * pose[:3, 3] + middle_t - pose[:3, :3] @ middle_s
-    return pose, f"moved by {moved:.3g} at {fine:.3g}"
+    return to_clouds(pose, moving, fixed), f"moved by {moved:.3g} at {fine:.3g}"

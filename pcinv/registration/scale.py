@@ -12,10 +12,11 @@ import math
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 
 from pcinv.errors import InputError
-from pcinv.ops import knn, voxel_sample
-from pcinv.ops.order import canonical_order, centre
+from pcinv.ops import voxel_sample
+from pcinv.registration.grid import count_cells
 
 TARGET_POINTS, FEWEST_POINTS = 5000, 1500
 """Points that the larger cloud keeps; real fragments of rooms at 5 cm have 1,400 to 7,000."""
@@ -35,17 +36,15 @@ def spacing(points: Float[np.ndarray, "n 3"]) -> float:
     points : (N, 3), at least two. About 1,000 points are looked at, chosen by their place in the
     cloud and not by their order.
     """
-    cloud = torch.from_numpy(np.ascontiguousarray(points, np.float64))[None]
-    cloud, _ = centre(cloud, cloud)
-    order = canonical_order(cloud)[0]
-    some = order[:: -(-len(order) // _SAMPLE)]
-    dist2 = knn(cloud[:, some], cloud, min(2, len(order))).dist2[0, :, -1]
-    return float(dist2.median().sqrt())
+    local = points - points.mean(axis=0)
+    some = local[np.lexsort(local.T)[:: -(-len(local) // _SAMPLE)]]
+    tree = cKDTree(local, balanced_tree=False, compact_nodes=False)  # built twice as fast
+    return float(np.median(tree.query(some, k=min(2, len(local)))[0][:, -1]))
 
 
 def thin(points: Float[np.ndarray, "n 3"], voxel: float) -> Float[np.ndarray, "m 3"]:
     """Replace the points of each voxel by their mean; the grid begins at the centroid."""
-    return np.asarray(voxel_sample(torch.from_numpy(points), voxel).xyz.numpy())
+    return np.asarray(voxel_sample(torch.tensor(points), voxel).xyz.numpy())
 
 
 def choose_voxel(
@@ -77,7 +76,7 @@ def _voxel_for(points: Float[np.ndarray, "n 3"], count: int, extent: float) -> f
     finest = extent * _FINEST
     low, voxel, high = finest, extent / math.sqrt(count), extent
     for _ in range(_STEPS):
-        found = len(thin(points, voxel))
+        found = count_cells(points, voxel)
         if abs(found / count - 1) <= _CLOSE:
             break
         if found > count:

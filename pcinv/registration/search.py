@@ -1,8 +1,8 @@
-"""From two prepared clouds to poses with scores: match, propose, rank, refine, score.
+"""From two prepared clouds to poses with scores: match, propose, refine, score.
 
-The score of a pose is q = n f exp(-20 V): n matches that agree, f how firmly the surfaces hold it,
-V how much it contradicts what the cameras saw. Agreement alone prefers walls that slide on walls,
-and so does the share that overlaps; f and V do not.
+The score of a pose is q = n f exp(-25 V): n places whose matches agree, f how firmly the surfaces
+hold it, V how much it contradicts what the cameras saw. Agreement alone prefers walls that slide on
+walls, and so does the share that overlaps; f and V do not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from pcinv.errors import unknown_name
+from pcinv.ops.threads import parallel
 from pcinv.registration.compatibility import (
     DISTINCT_ANGLE_DEG,
     DISTINCT_SHIFT,
@@ -21,26 +23,28 @@ from pcinv.registration.compatibility import (
 )
 from pcinv.registration.correspondences import mutual_matches
 from pcinv.registration.free_space import violation
-from pcinv.registration.prepare import SUPPORTS, VOXEL, Prepared
+from pcinv.registration.prepare import VOXEL, Prepared
 from pcinv.registration.refine import refine
 
+ESTIMATORS = ("sc2", "ransac", "fgr", "kiss")
+"""What proposes poses: second-order compatibility, or a published method to compare with."""
 INLIER = 2 * VOXEL
 MARGIN = 3 * VOXEL
+PLACE = 5 * VOXEL
+"""Matches nearer to each other tell the same thing: they count as one place."""
 STARTS = 5
-"""Poses of each support that are refined."""
+"""Poses of each kind of features that are refined."""
 LEAST_FIRM = 1e-3
-RANK_BY_SPACE, SCORE_BY_SPACE = 10.0, 20.0
+RANK_BY_SPACE, SCORE_BY_SPACE = 10.0, 25.0
 """How strongly a contradiction of free space counts, before and after refinement."""
-UNSEEN = 0.03
-"""What the score of a pose is worth that no camera could contradict, and whose firmness is about
-the centroid. Of 40 pairs of fragments of different rooms, the best scores were 13 with view points,
-and 400 times this without."""
-WHOLE, UNSEEN_WHOLE = 0.9, 0.2
+UNSEEN = 0.1
+"""What the score of a pose is worth that no camera could contradict."""
+WHOLE, UNSEEN_WHOLE = 0.9, 0.3
 """The same where nearly all of one cloud meets the other, as a scan of a part meets its model."""
 
 
 class Matched(NamedTuple):
-    """Matched points of one support: x of the source belongs to y of the target."""
+    """Matched points of one kind of features: x of the source belongs to y of the target."""
 
     x: Float[np.ndarray, "k 3"]
     y: Float[np.ndarray, "k 3"]
@@ -49,7 +53,7 @@ class Matched(NamedTuple):
 class Candidate(NamedTuple):
     """A refined pose and what speaks for it.
 
-    inliers : matches within `INLIER`, of all supports.
+    inliers : matches within `INLIER`, of all kinds of features.
     contradiction : V, 0 where no view point is known.
     """
 
@@ -61,20 +65,18 @@ class Candidate(NamedTuple):
 
 
 class Found(NamedTuple):
-    """All candidates, best first, and the number of matches they were found from."""
+    """All candidates, best first, and the matches they were found from."""
 
     candidates: list[Candidate]
     matches: list[Matched]
 
 
-def match(
-    source: Prepared, target: Prepared, support: tuple[int, int], *, sign_free: bool = False
-) -> Matched:
-    """Return the mutual matches of the features of one support."""
-    found = mutual_matches(source.features(support, sign_free=sign_free),
-                           target.features(support, sign_free=sign_free))
-    return Matched(source.points[found.source_index.numpy()],
-                   target.points[found.target_index.numpy()])
+def match(source: Prepared, target: Prepared, *, sign_free: bool = False) -> list[Matched]:
+    """Return the mutual matches of each kind of features."""
+    found = [mutual_matches(a, b) for a, b in zip(
+        source.features(sign_free=sign_free), target.features(sign_free=sign_free), strict=True)]
+    return [Matched(source.points[m.source_index.numpy()], target.points[m.target_index.numpy()])
+            for m in found]
 
 
 def propose(
@@ -106,30 +108,40 @@ def judge(
     """Refine a pose and score it."""
     refined = refine(source, target, start)
     pose = refined.T_target_source
-    inliers = sum(count_inliers(pose, matched) for matched in matches)
+    inliers, places = agreeing(pose, matches)
     space = float(contradiction(source, target, pose[None])[0])
-    score = score_of(source, target, inliers, refined.firmness, space)
+    score = score_of(source, target, places, refined.firmness, space)
     return Candidate(pose, score, inliers, refined.firmness, space)
 
 
 def score_of(
-    source: Prepared, target: Prepared, inliers: int, firmness: float, contradicted: float,
+    source: Prepared, target: Prepared, places: float, firmness: float, contradicted: float,
     overlap: float = 0.0,
 ) -> float:
-    """Return n f exp(-20 V), and a small part of n f where there is no view point to know V from.
+    """Return n f exp(-25 V), and a part of n f where there is no view point to know V from.
 
     overlap : the larger share of a cloud that meets the other, where it is known.
     """
     space = float(np.exp(-SCORE_BY_SPACE * contradicted))
     if source.view is None or target.view is None:
         space = UNSEEN_WHOLE if overlap >= WHOLE else UNSEEN
-    return inliers * max(firmness, LEAST_FIRM) * space
+    return places * max(firmness, LEAST_FIRM) * space
 
 
-def count_inliers(T_target_source: Float[np.ndarray, "4 4"], matched: Matched) -> int:
-    """Return how many matches a pose brings within `INLIER`."""
-    residual = matched.x @ T_target_source[:3, :3].T + T_target_source[:3, 3] - matched.y
-    return int((np.einsum("ki,ki->k", residual, residual) < INLIER**2).sum())
+def agreeing(
+    T_target_source: Float[np.ndarray, "4 4"], matches: Iterable[Matched]
+) -> tuple[int, float]:
+    """Return how many matches a pose brings within `INLIER`, and at how many places they are.
+
+    Places are counted for each kind of features; this is their mean.
+    """
+    inliers, places = 0, []
+    for matched in matches:
+        residual = matched.x @ T_target_source[:3, :3].T + T_target_source[:3, 3] - matched.y
+        near = matched.x[np.einsum("ki,ki->k", residual, residual) < INLIER**2]
+        inliers += len(near)
+        places.append(len(np.unique(np.floor(near / PLACE), axis=0)))
+    return inliers, float(np.mean(places)) if places else 0.0
 
 
 def is_distinct(
@@ -143,13 +155,25 @@ def is_distinct(
 
 
 def search(
-    source: Prepared, target: Prepared, *, sign_free: bool = False,
-    supports: Iterable[tuple[int, int]] = SUPPORTS, starts: int = STARTS,
+    source: Prepared, target: Prepared, *, sign_free: bool = False, estimator: str = "sc2",
+    starts: int = STARTS,
 ) -> Found:
-    """Return refined poses, best first, each two of them distinct."""
-    matches = [match(source, target, support, sign_free=sign_free) for support in supports]
-    poses = [pose for matched in matches for pose in propose(source, target, matched, starts)]
-    judged = [judge(source, target, matches, pose) for pose in poses]
+    """Return refined poses, best first, each two of them distinct.
+
+    estimator : a name of `ESTIMATORS`.
+
+    Raises UnknownNameError for another, DependencyError where its package is not installed.
+    """
+    if estimator not in ESTIMATORS:
+        raise unknown_name("estimator", estimator, ESTIMATORS)
+    matches = match(source, target, sign_free=sign_free)
+    if estimator == "sc2":
+        poses = [pose for matched in matches for pose in propose(source, target, matched, starts)]
+    else:
+        from pcinv.registration.baselines import baseline_poses
+
+        poses = baseline_poses(estimator, source, target, matches)
+    judged = parallel(lambda pose: judge(source, target, matches, pose), poses)
     kept: list[Candidate] = []
     for candidate in sorted(judged, key=lambda c: -c.score):
         if all(is_distinct(candidate.T_target_source, other.T_target_source, np.zeros(3))

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
 
 from pcinv.errors import InputError
 from pcinv.registration.prepare import VOXEL, Prepared
-from pcinv.registration.viewpoint import find_view_point, orient_towards
+from pcinv.registration.viewpoint import (
+    find_view_point,
+    looks_like_view_point,
+    orient_towards,
+)
 
 Pair = tuple[Prepared, Prepared]
 WORDS = ("auto", "origin", "none")
@@ -87,7 +90,9 @@ def _place(cloud: Prepared, place: Float[np.ndarray, "3"]) -> Float[np.ndarray, 
 
 
 def is_plausible(cloud: Prepared, place: Float[np.ndarray, "3"]) -> bool:
-    """Return whether a camera may have been there: off the surface, and not far away."""
+    """Return whether a camera may have been there: off the surface, not far away, and it looks so.
+    """
     extent = float(np.linalg.norm(np.ptp(cloud.points, axis=0)))
-    distance = float(cKDTree(cloud.points).query(place)[0])
-    return NEAR * VOXEL < distance < FAR * extent
+    distance = float(np.linalg.norm(cloud.points - place, axis=1).min())
+    return NEAR * VOXEL < distance < FAR * extent and looks_like_view_point(
+        cloud.points, cloud.normals, VOXEL, place)

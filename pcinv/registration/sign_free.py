@@ -6,7 +6,7 @@ to the same side of the surface, as seen from a camera; the sign-free ones do no
 normal is turned round, and in return cannot tell convex from concave.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float, Int
 
 from pcinv.checks import check_count, check_points, check_same_points
-from pcinv.errors import ShapeError
-from pcinv.ops import ball_query
+from pcinv.errors import InputError, ShapeError
+from pcinv.ops.order import canonical_order, centre
 from pcinv.ops.threads import parallel
+from pcinv.registration.grid import make_grid, neighbours_within
 
 LENGTH = 33
 _ROWS = 1024
@@ -26,36 +27,49 @@ class NeighbourTable(NamedTuple):
     """The neighbours of each point, nearest first, the point itself included.
 
     index : (N, K) int64 positions; those after the first `count` of a row mean nothing.
-    count : (N,) int64.
+    counts : (S, N) int64, of each of S nested supports, ascending.
     """
 
     index: Int[np.ndarray, "n k"]  # type: ignore[assignment]  # hides tuple.index, unused here
-    count: Int[np.ndarray, " n"]  # type: ignore[assignment]
+    counts: Int[np.ndarray, "s n"]
 
 
 def neighbour_table(
-    points: Float[np.ndarray, "n 3"], radius: float, max_neighbours: int = 100
+    points: Float[np.ndarray, "n 3"], supports: Sequence[tuple[float, int]]
 ) -> NeighbourTable:
-    """Return the nearest points within the radius of each point, itself included.
+    """Return the nearest points within a radius of each point, itself included.
 
-    points : (N, 3).  radius : five voxels is a good choice for these features.
-    max_neighbours : at most so many, the nearest, itself included.
+    points : (N, 3).
+    supports : one or more (radius, most) with both ascending: of each, at most so many neighbours,
+        the nearest. Five voxels and 100 are a good choice for these features.
 
-    Raises ShapeError, InputError for other shapes, values that are not finite, or a radius or
-    number <= 0. Ties are broken by geometry, as in `pcinv.ops`.
+    Raises ShapeError, InputError for other shapes, values that are not finite, a radius or number
+    <= 0, or supports that do not ascend. Of equally near points (to about 1e-11 of the radius
+    squared) those come first that are farther from the centroid, whatever order they are stored in.
     """
-    cloud = torch.from_numpy(np.ascontiguousarray(points, np.float64))
+    cloud = torch.from_numpy(np.array(points, np.float64))
     check_points(cloud, "points", batched=False)
-    check_count(max_neighbours, "max_neighbours")
-    k = min(max_neighbours, len(cloud))
-    index, inside = ball_query(cloud[None], cloud[None], radius, k)
-    return NeighbourTable(index[0].numpy(), inside[0].sum(1).numpy())
+    radii, most = zip(*supports, strict=True)
+    for radius, number in supports:
+        check_count(number, "max_neighbours")
+        if not 0 < radius < np.inf:
+            raise InputError(f"radius is {radius}, expected more than 0", where="radius",
+                             hint="several times the distance between neighbouring points")
+    if list(radii) != sorted(radii) or list(most) != sorted(most):
+        raise InputError(f"supports {list(supports)}", where="supports", hint="smallest first")
+    local, _ = centre(cloud[None], cloud[None])
+    order = canonical_order(local)[0].numpy()
+    index, counts = neighbours_within(make_grid(local[0].numpy()[order], radii[-1]), radii,
+                                      [min(number, len(order)) for number in most])
+    by_point = np.empty_like(index), np.empty_like(counts)
+    by_point[0][order], by_point[1][:, order] = order[index], counts
+    return NeighbourTable(*by_point)
 
 
 def fpfh(
     points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], table: NeighbourTable
-) -> Float[np.ndarray, "n 33"]:
-    """Return the fast point feature histogram of each point: (N, 33) float64.
+) -> Float[np.ndarray, "s n 33"]:
+    """Return the fast point feature histogram of each point for each support: (S, N, 33) float64.
 
     points : (N, 3).  normals : (N, 3) unit vectors, turned to the side of the camera.
     table : the neighbours of each point, by `neighbour_table`.
@@ -71,8 +85,8 @@ def fpfh(
 
 def sign_free_fpfh(
     points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], table: NeighbourTable
-) -> Float[np.ndarray, "n 33"]:
-    """Return histograms (N, 33) that do not change, to the last bit, when normals turn round.
+) -> Float[np.ndarray, "s n 33"]:
+    """Return histograms (S, N, 33) that do not change, to the last bit, when normals turn round.
 
     Arguments, totals and errors are as with `fpfh`. Of each pair, the normal closer to the line
     between the points is turned along the line, the other to the side of the first; so the angles
@@ -84,26 +98,27 @@ def sign_free_fpfh(
 def _describe(
     points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], table: NeighbourTable,
     sign_free: bool,
-) -> Float[np.ndarray, "n 33"]:
+) -> Float[np.ndarray, "s n 33"]:
     from pcinv.registration import kernels  # compiled on first use
 
     p = np.ascontiguousarray(points, np.float64)
     n = np.ascontiguousarray(normals, np.float64)
     check_points(torch.from_numpy(p), "points", batched=False)
     check_same_points(torch.from_numpy(n), torch.from_numpy(p), "normals")
-    index, count = (np.ascontiguousarray(part, np.int64) for part in table)
-    if (index.ndim != 2 or len(index) != len(p) or count.shape != (len(p),)
-            or index.min() < 0 or index.max() >= len(p) or count.max() > index.shape[1]):
+    index, counts = (np.ascontiguousarray(part, np.int64) for part in table)
+    if (index.ndim != 2 or len(index) != len(p) or counts.ndim != 2 or counts.shape[1] != len(p)
+            or index.min() < 0 or index.max() >= len(p) or counts.max() > index.shape[1]):
         raise ShapeError(f"neighbours {index.shape} of {len(p)} points", where="table",
                          hint="make it with neighbour_table from the same points")
-    simple, out = np.zeros((2, len(p), LENGTH))
+    simple, out = np.zeros((2, len(counts), len(p), LENGTH))
 
     def fill(pass_: Callable[[int, int], None]) -> None:
         starts = range(0, len(p), _ROWS)
         parallel(lambda start: pass_(start, min(start + _ROWS, len(p))), starts)
 
     fill(lambda start, stop: kernels.simple_histograms(
-        p, n, index, count, start, stop, sign_free, simple))
-    fill(lambda start, stop: kernels.weighted_histograms(
-        p, simple, index, count, start, stop, out))
+        p, n, index, counts, start, stop, sign_free, simple))
+    for support, count in enumerate(counts):
+        fill(lambda start, stop, s=support, c=count: kernels.weighted_histograms(  # type: ignore
+            p, simple[s], index, c, start, stop, out[s]))
     return out

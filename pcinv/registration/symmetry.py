@@ -109,6 +109,9 @@ def _axes(
     """Return the principal axes, and the directions that most surfaces face."""
     centred = points - points.mean(0)
     axes = list(np.linalg.eigh(centred.T @ centred)[1].T)
+    normals = normals[normals.any(axis=1)]  # where points lie on a line there is none
+    if not len(normals):
+        return axes
     some = _some(normals)
     parallel = np.abs(some @ some.T) > _PARALLEL
     first = int(parallel.sum(1).argmax())

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from pcinv.registration.result import Verdict
 
-TRUSTED_SCORE = 14.0
-"""At this score 97 of 100 answers on real fragments of rooms are right (benchmarks)."""
-FAILED_SCORE = 1.0
-LEAST_INLIERS = 12
+TRUSTED_SCORE = 7.0
+"""From this score on 97 of 100 answers on real fragments of rooms are right (benchmarks)."""
+FAILED_SCORE = 0.3
+TRUSTED_INLIERS, LEAST_INLIERS = 13, 4
+"""Matches of each kind of features that agree with a pose that is trusted, or not hopeless."""
 LEAST_OVERLAP = 0.1
 MOST_CONTRADICTION = 0.15
 AMBIGUOUS = 0.6
@@ -20,10 +21,14 @@ SAME_UNITS = 8.0
 
 
 class Evidence(NamedTuple):
-    """What the verdict is made from; see `RegistrationResult` for the fields."""
+    """What the verdict is made from; see `RegistrationResult` for the fields.
+
+    kinds : of features, whose matches are counted together.
+    """
 
     score: float
     inliers: int
+    kinds: int
     correspondences: int
     overlap: float
     overlap_target: float
@@ -37,12 +42,14 @@ class Evidence(NamedTuple):
 def judge_evidence(found: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons; a trusted pose has none."""
     failures, doubts = [], []
-    if found.inliers < LEAST_INLIERS or found.score < FAILED_SCORE:
+    each = found.inliers / max(found.kinds, 1)
+    if each < LEAST_INLIERS or found.score < FAILED_SCORE:
         failures.append(f"too little agrees: {found.inliers} of {found.correspondences} matches, "
                         f"score {found.score:.2g}")
-    elif found.score < TRUSTED_SCORE:
+    elif found.score < TRUSTED_SCORE or each < TRUSTED_INLIERS:
         doubts.append(f"weak support: {found.inliers} of {found.correspondences} matches agree, "
-                      f"score {found.score:.2g}, trusted from {TRUSTED_SCORE:g}")
+                      f"score {found.score:.2g}, trusted from {TRUSTED_INLIERS * found.kinds} and "
+                      f"{TRUSTED_SCORE:g}")
     overlap = max(found.overlap, found.overlap_target)
     if overlap < LEAST_OVERLAP:
         failures.append(f"too little overlap: {overlap:.0%} of the points meet")

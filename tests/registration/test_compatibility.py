@@ -286,7 +286,7 @@ def ground_truth(scene, pairs):
 
 
 def describe(cloud):
-    features = fpfh(cloud.points, cloud.normals, neighbour_table(cloud.points, 0.25))
+    features = fpfh(cloud.points, cloud.normals, neighbour_table(cloud.points, [(0.25, 100)]))[0]
     return torch.nn.functional.normalize(torch.from_numpy(features), dim=1).float()
 
 

@@ -88,22 +88,44 @@ def test_order_of_the_rows_is_no_matter(kind, generator):
         assert torch.equal(p[again.source_index], there.source_index)
 
 
-def test_the_size_of_the_blocks_is_no_matter(generator, monkeypatch):
-    a, b = features(generator, 500, 640)
+def test_blocks_and_threads_are_no_matter(generator, monkeypatch):
+    a, b = features(generator, 500, 650)
     whole = mutual_matches(a, b)
-    monkeypatch.setattr(correspondences, "_BLOCK", {"cpu": 3000})
-    monkeypatch.setattr(correspondences, "_LANES", 1000)  # no shortcut
-    for x, y in zip(whole, mutual_matches(a, b), strict=True):
+    monkeypatch.setattr(correspondences, "_BLOCK", 37)
+    torch.set_num_threads(2)
+    try:
+        again = mutual_matches(a, b)
+    finally:
+        torch.set_num_threads(1)
+    for x, y in zip(whole, again, strict=True):
         assert torch.equal(x, y)
 
 
 def test_no_more_than_a_block_is_held(monkeypatch):
-    seen = []
-    smallest = correspondences._smallest
-    monkeypatch.setattr(correspondences, "_smallest",
-                        lambda values, k: seen.append(values.numel()) or smallest(values, k))
+    from pcinv.registration import matching_kernels
+
+    seen, keep = [], matching_kernels.keep_smallest
+    monkeypatch.setattr(matching_kernels, "keep_smallest",
+                        lambda block, *rest: seen.append(block.size) or keep(block, *rest))
     mutual_matches(torch.rand(6000, 4), torch.rand(5000, 4))
-    assert max(seen) <= 2**19 and sum(seen) >= 2 * 6000 * 5000
+    assert max(seen) == correspondences._BLOCK * 5000 and sum(seen) == 6000 * 5000
+
+
+def test_one_pass_keeps_the_smallest_of_rows_and_columns():
+    from pcinv.registration.matching_kernels import keep_smallest
+
+    rng = np.random.default_rng(0)
+    for shape in ((90, 200), (5, 63), (300, 128)):
+        values = rng.normal(size=shape).astype(np.float32)
+        kept = []
+        for count in shape:
+            kept += [np.full((count, 3), np.inf, np.float32), np.zeros((count, 3), np.int64)]
+        for start in range(0, shape[0], 32):
+            keep_smallest(values[start : start + 32], start, *kept, kept[2][:, -1].copy())
+        assert np.array_equal(kept[0], np.sort(values, axis=1)[:, :3])
+        assert np.array_equal(kept[2], np.sort(values, axis=0)[:3].T)
+        assert np.array_equal(np.take_along_axis(values, kept[1], 1), kept[0])
+        assert np.array_equal(np.take_along_axis(values.T, kept[3], 1), kept[2])
 
 
 def test_nearly_equal_features_are_told_apart_in_double_precision(generator):

@@ -32,7 +32,7 @@ def lattice_corner():
 
 
 def describe(points, normals, function=fpfh, radius=RADIUS):
-    return function(points, normals, neighbour_table(points, radius))
+    return function(points, normals, neighbour_table(points, [(radius, 100)]))[0]
 
 
 def blocks(features):
@@ -49,7 +49,7 @@ def with_open3d(open3d, points, normals, radius, max_nn):
 @pytest.mark.parametrize("max_neighbours", [12, 100])
 def test_equals_open3d(open3d, max_neighbours):
     points, normals = bumpy()
-    found = fpfh(points, normals, neighbour_table(points, RADIUS, max_neighbours))
+    found = fpfh(points, normals, neighbour_table(points, [(RADIUS, max_neighbours)]))[0]
     expected = with_open3d(open3d, points, normals, RADIUS, max_neighbours)
     assert np.abs(found - expected).max() < 1e-9
 
@@ -121,9 +121,9 @@ class TestBoth:
 
     def test_bad_input(self, function):
         points, normals = bumpy(50)
-        table = neighbour_table(points, RADIUS)
-        outside = NeighbourTable(table.index + 1, table.count)
-        longer = NeighbourTable(table.index, table.count + 1000)
+        table = neighbour_table(points, [(RADIUS, 100)])
+        outside = NeighbourTable(table.index + 1, table.counts)
+        longer = NeighbourTable(table.index, table.counts + 1000)
         for p, n, t, error, text in (
             (points[:, :2], normals, table, ShapeError, "points"),
             (points, normals[:5], table, ShapeError, "normals"),
@@ -148,7 +148,7 @@ class TestSigns:
 
     def test_sign_free_is_exact_on_a_real_fragment(self, fragments):
         cloud = fragments("7-scenes", 0)
-        table = neighbour_table(cloud.points, 0.25)
+        table = neighbour_table(cloud.points, [(0.25, 100)])
         one = sign_free_fpfh(cloud.points, cloud.normals, table)
         assert np.array_equal(sign_free_fpfh(cloud.points, cloud.raw_normals, table), one)
 

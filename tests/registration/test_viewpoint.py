@@ -1,6 +1,7 @@
 """The view point search: simulated and real views, cues against slow ones, invariances."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,12 @@ from pcinv.errors import InputError, ShapeError
 from pcinv.geometry.rotation import random_rotation
 from pcinv.registration import viewpoint as vp
 from pcinv.registration import viewpoint_kernels as kernels
-from pcinv.registration.viewpoint import find_view_point, orient_by_vote, orient_towards
+from pcinv.registration.viewpoint import (
+    find_view_point,
+    looks_like_view_point,
+    orient_by_vote,
+    orient_towards,
+)
 
 VOXEL = 0.05
 
@@ -254,3 +260,29 @@ class TestHostile:
         ):
             with pytest.raises(error, match=text):
                 find_view_point(points, normals, voxel)
+
+
+def test_the_true_place_looks_like_one_and_others_do_not(fragments):
+    rng = np.random.default_rng(0)
+    true, false = [], []
+    for scene in ("7-scenes", "sun3d-hotel"):
+        for number in range(0, 30, 3):
+            cloud = fragments(scene, number)
+            looks = partial(looks_like_view_point, cloud.points, cloud.raw_normals, 0.05)
+            true.append(looks(np.zeros(3)))
+            false += [looks(cloud.points.mean(0) + 4 * d / np.linalg.norm(d))
+                      for d in rng.normal(size=(4, 3))]
+    assert np.mean(true) >= 0.9 and np.mean(false) <= 0.4
+
+
+def test_a_scanner_amid_the_points_is_believed(monkeypatch):
+    rng = np.random.default_rng(1)
+    x, y = rng.uniform(-30, 30, (2, 4000))
+    street = np.stack([x, y, 0 * x], 1)
+    front = np.stack([x[:900], 0 * x[:900] + 12, rng.uniform(0, 6, 900)], 1)
+    normals = np.repeat([[0.0, 0, 1], [0.0, 1, 0]], [4000, 900], axis=0)
+    looks = partial(looks_like_view_point, np.concatenate([street, front]), normals, 0.6,
+                    np.array([0.0, 0, 1.7]))
+    assert looks()
+    monkeypatch.setattr(vp, "SURROUNDED", 0.0)  # the cues alone know cameras in rooms
+    assert not looks()
