@@ -18,11 +18,14 @@ class PointCloud:
     origin : (3,) float64.
     attributes : name -> (N,) or (N, C) array; `normal` is (N, 3) float32, `color` (N, 3) uint8,
         others keep the file's type and name.
+    view_point : (3,) float64 place of the sensor in the file's own frame, as `absolute` is, or None
+        where nothing is known of it.
     """
 
     xyz: np.ndarray
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
+    view_point: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)

@@ -42,12 +42,14 @@ def _view_points() -> Iterable[str]:
      "60 pairs, each cloud turned; the same command goes on where it was stopped"),
     ("pcinv benchmark registration --dataset 3dmatch --root DIR --pairs 60 --negatives 60 --json",
      "how often clouds that do not meet are trusted, for another program"),
+    ("pcinv benchmark registration --dataset objects --pairs 20 -o out", "a generated set"),
 ), output={"metavar": "DIR", "help": "Folder for results.jsonl, a line a pair, and settings.json; "
            "pairs that it holds are not computed again."},
     seed={"default": 0})
 @click.option("--dataset", type=params.PAIR_SET, required=True, metavar="NAME",
               help="Data set of pairs; pcinv data list names them.")
-@click.option("--root", type=click.Path(), metavar="DIR", help="Folder of your copy of it.")
+@click.option("--root", type=click.Path(), metavar="DIR",
+              help="Folder of your copy of it; generated sets need none.")
 @click.option("--method", type=params.Name("method", _methods), default="auto", metavar="NAME",
               help="How the pose is found.")
 @click.option("--pairs", type=click.IntRange(1), metavar="N",
@@ -63,15 +65,23 @@ def _view_points() -> Iterable[str]:
 @click.option("--matches", is_flag=True, help="Measure inlier ratios too.")
 @click.option("--negatives", type=click.IntRange(0), default=0, metavar="N",
               help="Pairs of clouds of different scenes as well: no answer to them is right.")
-@click.option("--jobs", type=click.IntRange(1), default=1, metavar="N",
-              help="Processes; each computes with one thread.")
-def registration(talk: Talk, output: str | None, **options: Any) -> Outcome:
+@click.option("--jobs", type=click.IntRange(1), metavar="N",
+              help="Processes; each computes with one thread.  [default: 1]")
+@click.option("--cluster", metavar="ADDRESS",
+              help="A dask scheduler, tcp://HOST:8786, whose workers do it.")
+def registration(talk: Talk, output: str | None, jobs: int | None, cluster: str | None,
+                 **options: Any) -> Outcome:
     """Run the benchmark and show its figures."""
     from pcinv_cli.progress import PairProgress
     from pcinv_data.benchmark import run_registration
+    from pcinv_data.pairs import PAIR_SETS
 
+    if not PAIR_SETS[options["dataset"]].needs_root and talk.progress:
+        talk.say(f"the clouds of {options['dataset']} are made where they are not there yet, "
+                 "which takes a minute or two")
     with PairProgress(talk) as progress:
-        found = run_registration(output=output, callback=progress, **options)
+        found = run_registration(output=output, callback=progress,
+                                 **params.workers(jobs, cluster), **options)
     result: dict[str, Any] = {**to_plain(found), "output": output}
     gate = None
     if result["num_errors"]:
@@ -85,7 +95,8 @@ def registration(talk: Talk, output: str | None, **options: Any) -> Outcome:
 
 
 def _show(talk: Talk, result: dict[str, Any]) -> None:
-    talk.table(("scene", "pairs", "recall"), [
+    of_bodies = bool(result["by_kind"])
+    talk.table(("class" if of_bodies else "scene", "pairs", "recall"), [
         (name, result["pairs_by_scene"][name], _share(recall))
         for name, recall in result["recall_by_scene"].items()])
     if len(result["recall_by_overlap"]) > 1:
@@ -93,6 +104,13 @@ def _show(talk: Talk, result: dict[str, Any]) -> None:
         talk.table(("overlap", "pairs", "recall"), [
             (name, row["pairs"], _share(row["recall"]))
             for name, row in result["recall_by_overlap"].items()])
+    if of_bodies:
+        talk.result()
+        talk.table(("kind", "overlap", "pairs", "recall", "not trusted", "called open",
+                    "trusted, wrong"), [
+            (kind, name, row["pairs"], _share(row["recall"]), _share(row["not_trusted"]),
+             _share(row["called_open"]), row["trusted_wrong"])
+            for kind, bins in result["by_kind"].items() for name, row in bins.items()])
     if talk.verbose:
         talk.result()
         talk.table(("score from", "answers", "right among them", "of the right ones"), [
@@ -107,8 +125,12 @@ def _lines(result: dict[str, Any]) -> Iterable[str]:
     yield (f"{result['dataset']}, method {result['method']}, view point {result['view_point']}"
            f"{turned}: recall {_share(result['recall'])} of {result['num_counted']} pairs, mean of "
            f"the scenes {_share(result['scene_mean_recall'])}, by the rule {result['rule']}")
-    yield (f"median error of the right ones: {_number(result['rre_deg_median'])} degrees, "
-           f"{_number(result['rte_median'])} m")
+    if result["by_kind"]:
+        yield (f"median error of the right ones: {_number(result['rre_deg_median'])} degrees up to "
+               f"symmetry, centre off by {_share(result['rte_median'])} of the diagonal")
+    else:
+        yield (f"median error of the right ones: {_number(result['rre_deg_median'])} degrees, "
+               f"{_number(result['rte_median'])} m")
     if result["inlier_ratio"] is not None:
         yield (f"inlier ratio {_share(result['inlier_ratio'])}, feature matching recall "
                f"{_share(result['feature_matching_recall'])}")

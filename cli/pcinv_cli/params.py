@@ -120,6 +120,14 @@ class RunOrName(click.ParamType):
         return items or [CompletionItem(incomplete, type="file")]
 
 
+def workers(jobs: int | None, cluster: str | None) -> dict[str, Any]:
+    """Return who does many pairs, as the library wants it: processes here, or a cluster."""
+    if jobs is not None and cluster is not None:
+        raise UsageError("--jobs does not go with --cluster", where="--jobs",
+                         hint="the cluster's workers are as many as were started")
+    return {"jobs": jobs or 1, "cluster": cluster}
+
+
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 

@@ -40,24 +40,29 @@ from pcinv_cli.output import Outcome, Talk
               help="Many: all pairs of the clouds in it, joined to a model.")
 @click.option("--jobs", type=click.IntRange(1, 1024), metavar="N",
               help="Many: processes.  [default: 1]")
+@click.option("--cluster", metavar="ADDRESS",
+              help="Many: a dask scheduler, tcp://HOST:8786, whose workers do it.")
 def command(talk: Talk, source: str | None, target: str | None, pairs: str | None,
-            folder: str | None, jobs: int | None, output: tuple[str, ...], init: str | None,
-            explain: bool, force: bool, dry_run: bool, **settings: Any) -> Outcome:
+            folder: str | None, jobs: int | None, cluster: str | None, output: tuple[str, ...],
+            init: str | None, explain: bool, force: bool, dry_run: bool, **settings: Any
+            ) -> Outcome:
     """Register one pair or many; `settings` are those of `pcinv.register`."""
     if pairs is None and folder is None:
         if source is None or target is None:
             raise UsageError("two clouds are needed, SOURCE and TARGET", where="pcinv register",
                              hint="pcinv register a.ply b.ply, or --pairs LIST.csv, --folder DIR")
-        if jobs is not None:
-            raise UsageError("one pair is one process", where="--jobs",
-                             hint="--jobs goes with --pairs or --folder")
+        for name, given in (("--jobs", jobs), ("--cluster", cluster)):
+            if given is not None:
+                raise UsageError("one pair is one process", where=name,
+                                 hint=f"{name} goes with --pairs or --folder")
         from pcinv_cli.register_one import register_one
 
         return register_one(talk, source, target, output, init, explain, force, dry_run, settings)
     _check_many(source, pairs, folder, output, init, explain)
     from pcinv_cli.register_many import register_many
 
-    return register_many(talk, pairs, folder, output[0], jobs or 1, force, dry_run, settings)
+    return register_many(talk, pairs, folder, output[0], params.workers(jobs, cluster), force,
+                         dry_run, settings)
 
 
 def _check_many(source: str | None, pairs: str | None, folder: str | None,

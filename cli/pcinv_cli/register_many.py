@@ -9,9 +9,13 @@ from pcinv_cli.output import Outcome, Talk
 from pcinv_cli.progress import PairProgress
 
 
-def register_many(talk: Talk, pairs: str | None, folder: str | None, output: str, jobs: int,
-                  force: bool, dry_run: bool, settings: dict[str, Any]) -> Outcome:
-    """Register the pairs of a list or of a folder; exit code 1 if any is not trusted."""
+def register_many(talk: Talk, pairs: str | None, folder: str | None, output: str,
+                  workers: dict[str, Any], force: bool, dry_run: bool, settings: dict[str, Any]
+                  ) -> Outcome:
+    """Register the pairs of a list or of a folder; exit code 1 if any is not trusted.
+
+    workers : of `params.workers`.
+    """
     from pcinv.registration.many import register_folder, register_pairs
     from pcinv.registration.pair_list import clouds_of, pairs_of, read_pairs
 
@@ -22,7 +26,7 @@ def register_many(talk: Talk, pairs: str | None, folder: str | None, output: str
         return Outcome(told, lambda t: t.result(f"would register {len(listed):,} pairs, and write "
                                                 f"the answers to {output}"))
     with PairProgress(talk) as progress:
-        options = {"jobs": jobs, "force": force, "callback": progress, **settings}
+        options = {**workers, "force": force, "callback": progress, **settings}
         found = (register_pairs(pairs, output, **options) if pairs is not None
                  else register_folder(folder or "", output, **options))
     for name, message in getattr(getattr(found, "model", None), "unreadable", {}).items():
@@ -32,6 +36,16 @@ def register_many(talk: Talk, pairs: str | None, folder: str | None, output: str
 
 
 def _gate(result: dict[str, Any]) -> Failure | None:
+    """Fail unless all pairs of a list are trusted, or all clouds of a folder hang together."""
+    if "groups" in result:
+        sizes = sorted(map(len, result["groups"]), reverse=True)
+        lost = len(result["unreadable"])
+        if len(sizes) == 1 and not lost:
+            return None
+        rest = sum(sizes) - sum(sizes[:1])
+        return Failure(1, "not-trusted", f"{rest} of {sum(sizes)} clouds are joined to the others "
+                       f"by no trusted pair, {lost} could not be read", result["pairs_file"],
+                       "scans that overlap more, or --pairs with motions to start from")
     counts = result["counts"]
     wrong = {name: count for name, count in counts.items() if name != "trusted" and count}
     if not wrong:

@@ -35,7 +35,8 @@ def assemble(raw: Raw, source: Source) -> tuple[PointCloud | Mesh, int]:
             f"coordinates up to {np.abs(raw.xyz).max():.3g} are beyond float32",
             hint="change the unit of the coordinates",
         )
-    return PointCloud(np.ascontiguousarray(xyz), origin, raw.attributes), dropped
+    cloud = PointCloud(np.ascontiguousarray(xyz), origin, raw.attributes, raw.view_point)
+    return cloud, dropped
 
 
 def split_origin(absolute: Array) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -91,4 +92,4 @@ def _finite(raw: Raw, source: Source) -> tuple[Raw, int]:
         place = np.cumsum(good) - 1
         faces = place[faces[good[faces].all(1)]]
     attributes = {name: values[good] for name, values in raw.attributes.items()}
-    return Raw(raw.xyz[good], attributes, faces, raw.origin), dropped
+    return Raw(raw.xyz[good], attributes, faces, raw.origin, raw.view_point), dropped

@@ -1,4 +1,13 @@
-"""PCD 0.7 of the Point Cloud Library: ascii, binary and binary_compressed."""
+"""PCD 0.7 of the Point Cloud Library: ascii, binary and binary_compressed.
+
+`VIEWPOINT tx ty tz qw qx qy qz` is read as the library's own algorithms use it (normals are turned
+towards it): the place of the sensor in the frame that the points are stored in, and how the sensor
+was turned there. The points are not moved by it, as no reader does, the library's and Open3D's
+included. PCLVisualizer and CloudCompare do move them, as if they were stored in the sensor's frame;
+files made for that have the sensor at 0 0 0, and nothing in a file tells which was meant. So a
+place with an orientation is kept with a warning.
+Sources: PCL documentation, `pcl::PointCloud::sensor_origin_`, `pcl::NormalEstimation`.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +44,8 @@ _KEYS = (
 )
 _PACKED = ("rgb", "rgba")
 _LINES = 64  # of a header, with room for comments
+_UNKNOWN = "0 0 0 1 0 0 0"  # VIEWPOINT of all who do not know it
+_NO_TURN = 1e-6  # sine of half an angle
 
 
 class _Field(NamedTuple):
@@ -49,6 +60,7 @@ class _Header(NamedTuple):
     data: str
     body: int
     body_line: int
+    view_point: NDArray[np.float64] | None
 
 
 def read_pcd(source: Source) -> Raw:
@@ -77,7 +89,9 @@ def read_pcd(source: Source) -> Raw:
         if packed.dtype.itemsize == 4:
             columns.pop(name)
             columns.update(_unpack(np.ascontiguousarray(packed), name.lower()))
-    return from_columns(columns, source)
+    raw = from_columns(columns, source)
+    raw.view_point = header.view_point
+    return raw
 
 
 def _read_header(source: Source) -> _Header:
@@ -123,7 +137,31 @@ def _read_header(source: Source) -> _Header:
         raise source.error("a COUNT below 1", line=line)
     if any(f.width > limits.MAX_HEADER_BYTES for f in fields):
         raise source.error(f"a COUNT of {max(f.width for f in fields)}", line=line)
-    return _Header(fields, points, data, at, line + 1)
+    view_point = _view_point(found.get("VIEWPOINT", _UNKNOWN.split()), source)
+    return _Header(fields, points, data, at, line + 1, view_point)
+
+
+def _view_point(words: list[str], source: Source) -> NDArray[np.float64] | None:
+    """Return the (3,) place of the sensor, or None for the default, which says nothing.
+
+    A line that is none does not keep the points from being read.
+    """
+    try:
+        numbers = np.array([float(word) for word in words])
+    except ValueError:
+        numbers = np.full(1, np.nan)
+    if numbers.shape != (7,) or not np.isfinite(numbers).all():
+        source.warn(f"VIEWPOINT {' '.join(words)[:60]}: seven numbers expected; it is not used")
+        return None
+    place, turn = numbers[:3], numbers[3:]
+    if not place.any() and not turn[1:].any() and turn[0] >= 0:
+        return None
+    if np.linalg.norm(turn[1:]) > _NO_TURN * np.linalg.norm(turn):
+        source.warn(
+            "VIEWPOINT has an orientation; the points are taken as they stand, and seen from"
+            f" {place[0]:g} {place[1]:g} {place[2]:g}"
+        )
+    return place
 
 
 def _named(header: _Header, source: Source, parts: list[Array]) -> dict[str, Array]:
@@ -228,7 +266,10 @@ def _unpack(packed: Array, name: str) -> dict[str, Array]:
 
 
 def write_pcd(stream: BinaryIO, data: PointCloud | Mesh) -> list[str]:
-    """Write binary; doubles where float32 would lose digits, colours as a packed `rgb`."""
+    """Write binary; doubles where float32 would lose digits, colours as a packed `rgb`.
+
+    The view point is written without an orientation.
+    """
     columns, dropped = to_columns(data)
     if all(c in columns for c in COLOR):
         red, green, blue = (columns.pop(c).astype(np.uint32) for c in COLOR)
@@ -264,11 +305,23 @@ def write_pcd(stream: BinaryIO, data: PointCloud | Mesh) -> list[str]:
         "WIDTH", [str(len(data))]
     )
     head += (
-        "HEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\n" + line("POINTS", [str(len(data))]) + "DATA binary\n"
+        "HEIGHT 1\n"
+        + line("VIEWPOINT", [_view_point_words(data)])
+        + line("POINTS", [str(len(data))])
+        + "DATA binary\n"
     )
     stream.write(head.encode("ascii"))
     stream.write(rows.tobytes())
     return dropped
+
+
+def _view_point_words(data: PointCloud | Mesh) -> str:
+    place = data.view_point if isinstance(data, PointCloud) else None
+    if place is None:
+        return _UNKNOWN
+    # the quaternion -1 turns nothing, as 1 does; with it a sensor at the origin is no default
+    turn = "1 0 0 0" if place.any() else "-1 0 0 0"
+    return " ".join([*(repr(float(value)) for value in place), turn])
 
 
 def _is_pcd(source: Source) -> bool:
@@ -286,6 +339,7 @@ FORMATS = [
         _is_pcd,
         magic=True,
         write=write_pcd,
+        keeps_view_point=True,
         about="points, all attributes, float64",
     ),
 ]

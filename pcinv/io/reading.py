@@ -71,8 +71,9 @@ def describe(path: Path_, *, format: str | None = None) -> dict[str, Any]:
     """Return what is in a file, as plain values.
 
     file, format, kind, num_points, attributes {name: {dtype, shape}}, bounds [[min], [max]] and
-    extent in the file's units, origin, spacing (median distance to the nearest neighbour,
-    duplicates apart), duplicates, non_finite {name: rows}; for a mesh num_vertices and num_faces.
+    extent in the file's units, origin, view_point (None where it is not known), spacing (median
+    distance to the nearest neighbour, duplicates apart), duplicates, non_finite {name: rows}; for a
+    mesh num_vertices and num_faces.
     """
     data, name, dropped = _load(path, format)
     absolute = data.vertices if isinstance(data, Mesh) else data.absolute()
@@ -90,6 +91,9 @@ def describe(path: Path_, *, format: str | None = None) -> dict[str, Any]:
         "bounds": [low.tolist(), high.tolist()],
         "extent": (high - low).tolist(),
         "origin": [0.0, 0.0, 0.0] if isinstance(data, Mesh) else data.origin.tolist(),
+        "view_point": None
+        if isinstance(data, Mesh) or data.view_point is None
+        else data.view_point.tolist(),
         "spacing": _spacing(places),
         "duplicates": len(data) - len(places),
         "non_finite": {"xyz": dropped}

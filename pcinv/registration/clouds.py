@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from pcinv.errors import InputError, ShapeError
-from pcinv.registration.scale import thin
+from pcinv.registration.grid import thin_to_cells
 from pcinv.types import Mesh, PointCloud
 
 Source = str | os.PathLike[str] | PointCloud | Mesh | np.ndarray | torch.Tensor
@@ -19,13 +19,23 @@ LEAST_POINTS = 10
 MESH_SAMPLES = 20_000
 MOST_POINTS = 2_000_000
 """Larger clouds are thinned before anything else."""
-_CELLS = 2048
+_CELLS = 512
 
 
-def points_of(
-    item: Source, name: str, *, seed: int = 0
-) -> tuple[Float[np.ndarray, "n 3"], list[str]]:
-    """Return finite float64 points (N, 3), sorted, and notes on what was done to get them.
+class Given(NamedTuple):
+    """What is registered.
+
+    points : (N, 3) finite float64.  view_point : (3,) that came with them, or None.
+    notes : what was done to get them, in words.
+    """
+
+    points: Float[np.ndarray, "n 3"]
+    view_point: Float[np.ndarray, "3"] | None
+    notes: list[str]
+
+
+def points_of(item: Source, name: str, *, seed: int = 0) -> Given:
+    """Return finite float64 points, sorted, and what else is known of them.
 
     Sorted, so that to the last bit nothing depends on the order that points are stored in.
 
@@ -46,6 +56,7 @@ def points_of(
                      f"points (seed {seed})")
         item = sample_surface(item, MESH_SAMPLES, seed, where=name)
     points = item.absolute() if isinstance(item, PointCloud) else _array(item, name)
+    seen_from = item.view_point if isinstance(item, PointCloud) else None
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         notes.append(f"{name}: {int((~finite).sum()):,} points that are not finite are dropped")
@@ -56,11 +67,10 @@ def points_of(
     if not np.ptp(points, axis=0).max() > 0:
         raise InputError("all points are at one place", where=name,
                          hint="give a cloud with an extent; pcinv info shows the bounds")
-    points = points[np.lexsort(points.T)]
     if len(points) > MOST_POINTS:
         points, before = thinned(points), len(points)
         notes.append(f"{name}: {before:,} points are thinned to {len(points):,}")
-    return points, notes
+    return Given(points[np.lexsort(points.T)], seen_from, notes)
 
 
 def name_of(item: Source, name: str) -> str:
@@ -83,8 +93,8 @@ def _array(item: Any, name: str) -> Float[np.ndarray, "n 3"]:
 
 
 def thinned(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 3"]:
-    """Replace the points of each cell of a fine grid, 2,048 along the longest side, by their mean.
+    """Replace the points of each cell of a fine grid, 512 along the longest side, by their mean.
 
     Far finer than the voxel that is worked with, and far cheaper than working with all points.
     """
-    return thin(points, float(np.ptp(points, axis=0).max()) / _CELLS)
+    return thin_to_cells(points, float(np.ptp(points, axis=0).max()) / _CELLS)

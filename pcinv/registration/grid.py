@@ -66,6 +66,17 @@ def count_cells(points: Float[np.ndarray, "n 3"], size: float) -> int:
     return int(kernels.count_different(key, _free_places(len(key))))
 
 
+def thin_to_cells(points: Float[np.ndarray, "n 3"], size: float) -> Float[np.ndarray, "m 3"]:
+    """Replace the points (N, 3) of each cell of an edge by their mean, far faster than by sorting.
+
+    To the last bit the order of the points is no matter. The cells begin at the least values.
+    """
+    from pcinv.registration.grid_kernels import cell_means
+
+    keys, means = cell_means(points, points.min(axis=0), size)
+    return np.asarray(means[np.argsort(keys)])
+
+
 def _free_places(count: int) -> Int[np.ndarray, " slots"]:
     """Return an empty table, twice as large as needed at least."""
     from pcinv.registration.grid_kernels import FREE

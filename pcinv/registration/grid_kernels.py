@@ -17,6 +17,7 @@ SPAN = 1 << 20
 FREE = -1
 _LEVELS = float(1 << 38)
 _RANKS = 1 << 24
+_PARTS = float(1 << 30)
 
 
 @jit
@@ -68,6 +69,47 @@ def count_different(keys: Indices, table: Indices) -> int:
             table[place] = key
             count += 1
     return count
+
+
+@jit
+def cell_means(points: Floats, low: Floats, size: float) -> tuple[Indices, Floats]:
+    """Return the numbers of the cells that hold points (N, 3), and the mean of each: (M, 3).
+
+    Means are summed in whole numbers, 2^-30 of a cell, so that the order of the points is no
+    matter to the last bit; the cells are in the order in which they are met.
+    """
+    table_key, table_row = np.full(1 << 12, FREE, np.int64), np.zeros(1 << 12, np.int64)
+    keys, sums = np.empty(1 << 11, np.int64), np.zeros((1 << 11, 4), np.int64)
+    rows = 0
+    for i in range(len(points)):
+        if rows == len(keys):  # the table is half full
+            keys = np.concatenate((keys, np.empty_like(keys)))
+            sums = np.concatenate((sums, np.zeros_like(sums)))
+            table_key = np.full(2 * len(table_key), FREE, np.int64)
+            table_row = np.zeros(len(table_key), np.int64)
+            fill_table(keys[:rows], table_key, table_row)
+        x, y, z = (cell_of(points[i, 0], low[0], size), cell_of(points[i, 1], low[1], size),
+                   cell_of(points[i, 2], low[2], size))
+        key, mask = key_of(x, y, z), len(table_key) - 1
+        place = _place(key, mask)
+        while table_key[place] != FREE and table_key[place] != key:
+            place = (place + 1) & mask
+        if table_key[place] == FREE:
+            table_key[place], table_row[place], keys[rows] = key, rows, key
+            rows += 1
+        row = table_row[place]
+        sums[row, 0] += int(((points[i, 0] - low[0]) / size - (x - 1)) * _PARTS + 0.5)
+        sums[row, 1] += int(((points[i, 1] - low[1]) / size - (y - 1)) * _PARTS + 0.5)
+        sums[row, 2] += int(((points[i, 2] - low[2]) / size - (z - 1)) * _PARTS + 0.5)
+        sums[row, 3] += 1
+    means = np.empty((rows, 3))
+    for row in range(rows):
+        key = keys[row]
+        cell = (key % (SPAN + 2), key // (SPAN + 2) % (SPAN + 2), key // (SPAN + 2) ** 2)
+        for axis in range(3):
+            part = sums[row, axis] / (_PARTS * sums[row, 3])
+            means[row, axis] = low[axis] + (cell[axis] - 1 + part) * size
+    return keys[:rows], means
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Many pairs in parallel processes, one thread each."""
+"""Many pairs in parallel processes, one thread each: on this machine, or on a cluster."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ Answer = TypeVar("Answer")
 
 
 def answers(
-    work: Callable[[Item], Answer], items: Sequence[Item], jobs: int
+    work: Callable[[Item], Answer], items: Sequence[Item], jobs: int, cluster: str | None = None
 ) -> Iterator[Answer]:
     """Yield work(item) of all items as they are done; with one job in their order, right here.
 
     work : a function that other processes can import, or a `functools.partial` of one.
+    cluster : address of a dask scheduler, whose workers do it; `jobs` is of no account then.
 
-    Raises LimitError where the system ended a process.
+    Raises LimitError where the system ended a process; with a cluster what `cluster_answers` does.
     """
+    if cluster is not None:
+        from pcinv.registration.cluster import cluster_answers
+
+        if len(items):
+            yield from cluster_answers(work, items, cluster)
+        return
     if jobs == 1 or len(items) < 2:
         yield from map(work, items)
         return

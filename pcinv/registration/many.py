@@ -66,8 +66,9 @@ class Registered:
 
 def register_pairs(
     pairs: str | os.PathLike[str] | Sequence[Sequence[str | None]],
-    output: str | os.PathLike[str], *, jobs: int = 1, force: bool = False, method: str = "auto",
-    view_point: Any = "auto", voxel: float | None = None, fast: bool = False, seed: int = 0,
+    output: str | os.PathLike[str], *, jobs: int = 1, cluster: str | None = None,
+    force: bool = False, method: str = "auto", view_point: Any = "auto",
+    voxel: float | None = None, fast: bool = False, seed: int = 0,
     callback: Callback | None = None,
 ) -> Registered:
     """Register the pairs of a list; keep each answer as a line of `output`/pairs.jsonl.
@@ -79,6 +80,8 @@ def register_pairs(
     output : a folder. Pairs that have their answer there are not registered again, unless a file
         has changed since; nor are those with an error left out.
     jobs : processes.  force : do all pairs again.
+    cluster : address of a dask scheduler (extra `dask`), whose workers do it in place of processes
+        here. They need the clouds under the same absolute names, and this version of pcinv.
     method, view_point, voxel, fast, seed : of `pcinv.register`.
     callback : called with the pairs done, all pairs, and the row of the last one (None first).
 
@@ -88,13 +91,15 @@ def register_pairs(
     UsageError : the output has pairs with other settings; the message says which.
     Interrupted : stopped by Ctrl-C; the same call goes on.
     LimitError : a process was ended by the system, or the disk is full.
+    NetworkError, DependencyError : no cluster is there, or no `distributed` to reach it.
     """
     settings = settings_of(method, view_point, voxel, fast, seed)
     if isinstance(pairs, str | os.PathLike):
-        return run(read_pairs(pairs), Path(pairs).parent, Path(output), settings, jobs, force,
-                   callback)
+        return run(read_pairs(pairs), Path(pairs).parent, Path(output), settings, jobs, cluster,
+                   force, callback)
     given = [Pair(*(None if path is None else str(path) for path in pair)) for pair in pairs]  # type: ignore[arg-type]
-    return run(list(dict.fromkeys(given)), Path(), Path(output), settings, jobs, force, callback)
+    return run(list(dict.fromkeys(given)), Path(), Path(output), settings, jobs, cluster, force,
+               callback)
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,8 @@ class Folder:
 
 def register_folder(
     folder: str | os.PathLike[str], output: str | os.PathLike[str], *, jobs: int = 1,
-    force: bool = False, method: str = "auto", view_point: Any = "auto",
-    voxel: float | None = None, fast: bool = False, seed: int = 0,
+    cluster: str | None = None, force: bool = False, method: str = "auto",
+    view_point: Any = "auto", voxel: float | None = None, fast: bool = False, seed: int = 0,
     callback: Callback | None = None,
 ) -> Folder:
     """Register all pairs of the clouds of a folder, and join the trusted ones to a model.
@@ -131,7 +136,7 @@ def register_folder(
         raise UsageError("the output is the folder of the clouds", where=str(output),
                          hint="name another folder: the model would be taken for one of them")
     settings = settings_of(method, view_point, voxel, fast, seed)
-    found = run(pairs_of(clouds), folder, output, settings, jobs, force, callback)
+    found = run(pairs_of(clouds), folder, output, settings, jobs, cluster, force, callback)
     return Folder(found, build_model(clouds, found.rows, folder, output, voxel, seed))
 
 
@@ -146,11 +151,13 @@ def settings_of(
 
 
 def run(
-    pairs: list[Pair], base: Path, folder: Path, settings: Settings, jobs: int, force: bool,
-    callback: Callback | None,
+    pairs: list[Pair], base: Path, folder: Path, settings: Settings, jobs: int,
+    cluster: str | None, force: bool, callback: Callback | None,
 ) -> Registered:
     """Register what is left to do of a list of pairs, whose paths are relative to `base`."""
     check_count(jobs, "jobs", high=MAX_JOBS)
+    if cluster is not None:  # workers have working folders of their own
+        base = base.absolute()
     make_folder(folder)
     file = folder / PAIRS
     if force:
@@ -163,7 +170,8 @@ def run(
     if callback is not None:
         callback(done, len(pairs), None)
     try:
-        for row in answers(partial(register_one, base=base, settings=settings), left, jobs):
+        work = partial(register_one, base=base, settings=settings)
+        for row in answers(work, left, jobs, cluster):
             pair = Pair(row["source"], row["target"], row["init"])
             if row != rows.get(pair):  # the same error once more is no news
                 append(file, row)

@@ -95,7 +95,7 @@ def _read(
     clouds, unreadable = {}, {}
     for name in names:
         try:
-            points = points_of(folder / name, name, seed=seed)[0]
+            points = points_of(folder / name, name, seed=seed).points
             clouds[name] = points if voxel is None else thin(points, voxel)
         except PcinvError as error:
             unreadable[name] = error.message

@@ -66,7 +66,8 @@ def register(
     method : "auto" or "sc2" (second-order compatibility), "ransac", "fgr" or "kiss" (published
         estimators to compare with; all that is before and after them is the same), or "icp" (from
         `init`, or from where the clouds are).
-    view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames.
+    view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames. auto is
+        where a file or a `PointCloud` says, or the origin if it looks so, or a guess, or none.
     voxel : working size, in the units of the clouds; chosen from the data where None.
     init : (4, 4) a pose to refine; nothing is searched for.
     fast : one support instead of two.
@@ -87,7 +88,7 @@ def register(
         raise unknown_name("method", method, METHODS)
     log = _Log()
     with log.stage("read") as say:
-        clouds, notes = zip(*(points_of(item, name, seed=seed) for item, name in (
+        clouds, told, notes = zip(*(points_of(item, name, seed=seed) for item, name in (
             (source, "source"), (target, "target"))), strict=True)
         said = [note for both in notes for note in both]
         say("; ".join([f"{len(clouds[0]):,} and {len(clouds[1]):,} points", *said]))
@@ -113,7 +114,7 @@ def register(
     if start is not None:
         return _from_start(clouds, prepared, start, gaps, chosen, log)
     best: RegistrationResult | None = None
-    for sight in sights(prepared, view_point):
+    for sight in sights(prepared, view_point, told):
         with log.stage("view points") as say:
             seen = sight.prepared()
             say(sight.words)

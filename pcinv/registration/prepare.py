@@ -95,18 +95,19 @@ def surface_normals(
 
 
 def prepare(
-    points: Float[np.ndarray, "n 3"], voxel: float, supports: tuple[Support, ...] = SUPPORTS
+    points: Float[np.ndarray, "n 3"], voxel: float, supports: tuple[Support, ...] = SUPPORTS,
+    normal_support: Support = NORMAL_SUPPORT,
 ) -> Prepared:
     """Thin a cloud to the voxel and find its normals; where it was seen from is for later.
 
     points : (N, 3) float64, finite.  voxel : in the units of the points.
-    supports : of the features, ascending.
+    supports : of the features, ascending.  normal_support : of the normals, not larger.
     """
     origin = points.mean(axis=0)
     unit = voxel / VOXEL
     small = thin(points - origin, voxel) / unit
     index, counts = neighbour_table(
-        small, [(radius * VOXEL, most) for radius, most in (NORMAL_SUPPORT, *supports)])
+        small, [(radius * VOXEL, most) for radius, most in (normal_support, *supports)])
     normals = surface_normals(small, index, counts[0])
     return Prepared(small, normals, None, origin, unit, supports, NeighbourTable(index, counts[1:]))
 

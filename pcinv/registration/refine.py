@@ -10,11 +10,11 @@ from jaxtyping import Float
 from pcinv.registration.conditioning import move_information
 from pcinv.registration.prepare import VOXEL, Prepared, Surface, prepare, to_clouds, to_prepared
 
-ITERATIONS = 20
+ITERATIONS = 30
 SAMPLE = 1600
 """Points of the source that are matched; as many again change no answer."""
 _DAMPING = 1e-7
-_LEAST_TURN, _LEAST_SHIFT = np.radians(0.1), 0.02 * VOXEL
+_LEAST_TURN, _LEAST_SHIFT = np.radians(0.02), 0.005 * VOXEL
 
 
 class Refined(NamedTuple):
@@ -69,6 +69,8 @@ def _gicp(
 
 FINEST_SHARE = 0.25
 """The last refinement works at this share of the voxel, or at the spacing of the data."""
+POLISH_NORMALS = (3, 60)
+"""Radius in these finer voxels, and neighbours at most: near the spacing fewer are too few."""
 
 
 def polish(
@@ -85,7 +87,7 @@ def polish(
     fine = max(FINEST_SHARE * voxel, spacing)
     if fine > 0.7 * voxel:
         return T_target_source, "the data is not finer than the voxel"
-    moving, fixed = prepare(source, fine, ()), prepare(target, fine, ())
+    moving, fixed = (prepare(cloud, fine, (), POLISH_NORMALS) for cloud in (source, target))
     step = -(-len(moving.points) // (2 * SAMPLE))
     start = to_prepared(T_target_source, moving, fixed)
     pose, _, matched = _gicp(

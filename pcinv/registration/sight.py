@@ -23,6 +23,7 @@ from pcinv.registration.viewpoint import (
 )
 
 Pair = tuple[Prepared, Prepared]
+Places = tuple[Float[np.ndarray, "3"] | None, Float[np.ndarray, "3"] | None]
 WORDS = ("auto", "origin", "none")
 FAR = 3.0
 """An origin farther from the cloud than so many times its extent is no view point."""
@@ -36,7 +37,7 @@ class Sight:
 
     words: str
     pair: Pair
-    places: tuple[Float[np.ndarray, "3"] | None, Float[np.ndarray, "3"] | None]
+    places: Places
 
     @property
     def sign_free(self) -> bool:
@@ -54,34 +55,43 @@ class Sight:
         return source, target
 
 
-def sights(pair: Pair, view_point: Any = "auto") -> Iterator[Sight]:
+def sights(pair: Pair, view_point: Any = "auto", told: Places = (None, None)) -> Iterator[Sight]:
     """Yield guesses, the most promising first.
 
     view_point : "auto", "origin", "none", or (3,) in the frames of both clouds.
+    told : (3,) or None, the places that came with the clouds, in their frames; for "auto".
 
     Raises InputError for anything else.
     """
-    origins = tuple(_place(cloud, np.zeros(3)) for cloud in pair)
-    if isinstance(view_point, str):
-        if view_point not in WORDS:
-            raise InputError(f"view point '{view_point}'", where="view_point",
-                             hint="auto, origin, none, or X,Y,Z")
-        if view_point == "origin":
-            yield Sight("the origin, as asked", pair, (origins[0], origins[1]))
-            return
-        if view_point == "auto":
-            if all(is_plausible(cloud, place) for cloud, place in zip(pair, origins, strict=True)):
-                yield Sight("the origin", pair, (origins[0], origins[1]))
-            guesses = tuple(
-                find_view_point(cloud.points, cloud.normals, VOXEL).position for cloud in pair)
-            yield Sight("guessed from what is visible", pair, (guesses[0], guesses[1]))
-        yield Sight("none: features that need no orientation", pair, (None, None))
+    if not isinstance(view_point, str):
+        place = np.asarray(view_point, np.float64)
+        if place.shape != (3,) or not np.isfinite(place).all():
+            raise InputError(f"view point {view_point}", where="view_point",
+                             hint="three finite numbers")
+        yield Sight("as given", pair, (_place(pair[0], place), _place(pair[1], place)))
         return
-    place = np.asarray(view_point, np.float64)
-    if place.shape != (3,) or not np.isfinite(place).all():
-        raise InputError(f"view point {view_point}", where="view_point",
-                         hint="three finite numbers")
-    yield Sight("as given", pair, (_place(pair[0], place), _place(pair[1], place)))
+    if view_point not in WORDS:
+        raise InputError(f"view point '{view_point}'", where="view_point",
+                         hint="auto, origin, none, or X,Y,Z")
+    origins = _place(pair[0], np.zeros(3)), _place(pair[1], np.zeros(3))
+    if view_point == "origin":
+        yield Sight("the origin, as asked", pair, origins)
+        return
+    if view_point == "auto":
+        known = tuple(None if place is None else _place(cloud, place)
+                      for cloud, place in zip(pair, told, strict=True))
+        believed = [place if place is not None else origin if is_plausible(cloud, origin) else None
+                    for cloud, place, origin in zip(pair, known, origins, strict=True)]
+        if believed[0] is not None and believed[1] is not None:
+            words = ("the origin", "of one cloud told, the origin for the other", "told by both")
+            yield Sight(words[sum(place is not None for place in known)], pair,
+                        (believed[0], believed[1]))
+        if known[0] is None or known[1] is None:
+            guesses = [place if place is not None else
+                       find_view_point(cloud.points, cloud.normals, VOXEL).position
+                       for cloud, place in zip(pair, known, strict=True)]
+            yield Sight("guessed from what is visible", pair, (guesses[0], guesses[1]))
+    yield Sight("none: features that need no orientation", pair, (None, None))
 
 
 def _place(cloud: Prepared, place: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:

@@ -224,9 +224,13 @@ def test_a_folder(ask, run, here):
     for key in ("pairs_file", "poses_file", "model_file", "report_file"):
         assert (here / result[key]).is_file()
     assert len(pcinv.read(result["model_file"])) > 1000
-    save(scans / "box.ply", box(1000, 0))
     (scans / "damaged.ply").write_text("ply\n")
     done = run("register", "--folder", "scans", "-o", "out", "--fast")
+    assert done.code == 1 and "0 of 2 clouds are joined to the others by no trusted" in done.err
+    assert "1 could not be read" in done.err
+    save(scans / "box.ply", box(1000, 0))
+    done = run("register", "--folder", "scans", "-o", "out", "--fast")
+    assert done.code == 1 and "1 of 3 clouds are joined to the others by no trusted" in done.err
     assert done.code == 1 and "2 of 3 clouds hang together; 2 groups" in done.out
     assert "warning: damaged.ply" in done.err and "1 were done before" in done.out
 

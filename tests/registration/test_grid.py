@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from pcinv.registration.grid import count_cells, make_grid, neighbours_within
+from pcinv.registration.grid import count_cells, make_grid, neighbours_within, thin_to_cells
 from pcinv.registration.grid_kernels import SPAN, nearest_within
 
 CLOUDS = {
@@ -73,3 +73,16 @@ def test_counting_cells(cloud):
     for size in (0.05, 0.3, 10.0):
         cells = np.minimum(np.floor((cloud - cloud.min(0)) / size), SPAN - 1)
         assert count_cells(cloud, size) == len(np.unique(cells, axis=0))
+
+
+def test_thinning_to_the_means_of_cells(cloud):
+    for size in (0.05, 0.3, 10.0):
+        cells = np.minimum(np.floor((cloud - cloud.min(0)) / size), SPAN - 1)
+        _, which = np.unique(cells[:, ::-1], axis=0, return_inverse=True)
+        number = np.bincount(which.ravel())
+        mean = np.stack([np.bincount(which.ravel(), axis) / number for axis in cloud.T], 1)
+        found = thin_to_cells(cloud, size)
+        assert found.shape == mean.shape and np.abs(found - mean).max() < 1e-8 * max(
+            1, np.abs(cloud).max())
+        order = np.random.default_rng(0).permutation(len(cloud))
+        assert np.array_equal(thin_to_cells(cloud[order], size), found)

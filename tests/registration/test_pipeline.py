@@ -49,6 +49,52 @@ def test_the_truth_is_found_and_trusted(seed):
     assert sum(found.time_ms.values()) == pytest.approx(sum(s.time_ms for s in found.stages))
 
 
+@pytest.mark.parametrize("method", ["sc2", "ransac", "fgr"])
+def test_other_methods_find_it_too_and_say_so(method):
+    views = two_views()
+    found = pcinv.register(views.source, views.target, method=method)
+    assert_same(found.transform, views.T_target_source, found.voxel)
+    assert found.method == method
+    if method == "sc2":
+        assert np.array_equal(found.transform, answer().transform)
+
+
+def test_large_clouds_are_thinned_first_and_it_is_said(monkeypatch):
+    views = two_views()
+    monkeypatch.setattr("pcinv.registration.clouds.MOST_POINTS", 1500)
+    monkeypatch.setattr("pcinv.registration.clouds._CELLS", 60)
+    found = pcinv.register(views.source, views.target)
+    assert_same(found.transform, views.T_target_source, found.voxel)
+    assert found.stages[0].words.count("are thinned to") == 2
+    assert found.stages != answer().stages
+
+
+def test_the_origin_is_believed_where_a_camera_may_have_been():
+    """Fragments are in the frame of their camera; moved away, the origin is nothing."""
+    first = pcinv.register(fragment(0), fragment(1))
+    assert first.view_points == "the origin" and first.verdict == "trusted"
+    away = pcinv.register(fragment(0) + np.array([3.0, 0, 0]), fragment(1) - np.array([0, 4.0, 0]))
+    assert away.view_points.startswith("guessed") and away.verdict == "trusted"
+    first.transform[:3, 3] += [0, -4.0, 0] - 3.0 * first.transform[:3, 0]
+    assert_same(away.transform, first.transform, first.voxel)
+
+
+def test_a_view_point_that_comes_with_a_cloud_is_used(tmp_path):
+    shifts = np.array([3.0, 0, 0]), np.array([0, -4.0, 0])
+    files = []
+    for number, shift in enumerate(shifts):
+        files.append(tmp_path / f"{number}.pcd")
+        pcinv.write(files[-1], pcinv.PointCloud(
+            (fragment(number) + shift).astype(np.float32), view_point=shift))
+    found = pcinv.register(*files)
+    assert found.view_points == "told by both" and found.verdict == "trusted"
+    origin = pcinv.register(fragment(0), fragment(1), view_point="origin").transform.copy()
+    origin[:3, 3] += shifts[1] - origin[:3, :3] @ shifts[0]
+    assert_same(found.transform, origin, found.voxel / 5)
+    one = pcinv.register(files[0], fragment(1))
+    assert one.view_points == "of one cloud told, the origin for the other"
+
+
 @pytest.mark.parametrize("name", ["room", "part"])
 def test_the_samples(name):
     files = [SAMPLES / f"{name}_{which}.ply" for which in "ab"]
