@@ -17,14 +17,17 @@ from pcinv_data.benchmark_store import (
     append,
     appending,
     begin,
+    check_settings,
     is_done,
     read_rows,
     read_settings,
 )
-from pcinv_data.pairs import RegistrationPair, load_pairs
+from pcinv_data.pairs import PAIR_SETS, RegistrationPair, load_pairs
 from pcinv_data.registry import check_range
 
 VIEW_POINTS = ("auto", "origin", "none", "given")
+CLOUDS = "clouds"
+"""Folder in the output for the clouds of a generated set."""
 Callback = Callable[[int, int, Row | None], None]
 
 
@@ -32,6 +35,7 @@ def run_registration(
     dataset: str, root: str | Path | None, *, method: str = "auto", pairs: int | None = None,
     scene: str | None = None, rotate: bool = False, view_point: str = "auto", fast: bool = False,
     voxel: float | None = None, matches: bool = False, negatives: int = 0, jobs: int = 1,
+    cluster: str | None = None,
     output: str | Path | None = None, seed: int = 0, callback: Callback | None = None,
 ) -> dict[str, Any]:
     """Register the pairs of a data set and return the figures of its benchmark, ready for JSON.
@@ -40,7 +44,9 @@ def run_registration(
 
     Parameters
     ----------
-    dataset, root : a key of `pcinv_data.pairs.PAIR_SETS`, and the folder of your copy.
+    dataset, root : a key of `pcinv_data.pairs.PAIR_SETS`, and the folder of your copy. The clouds
+        of generated sets are made there; without a root in `clouds` of the output, and without
+        both in a folder that is removed when the program ends.
     method, fast, voxel, seed : of `pcinv.register`. The seed also draws motions and negatives.
     pairs : at most so many, evenly spaced over the list; all where None. Pairs of neighbours in
         time are left out, since no recall counts them; `matches` of all pairs takes them in.
@@ -54,6 +60,8 @@ def run_registration(
     matches : measure inlier ratios, of all matches that the answer was found from. Costs time.
     negatives : so many pairs of clouds of different scenes as well: to trust one is wrong.
     jobs : processes.
+    cluster : address of a dask scheduler (extra `dask`), whose workers do it in place of processes
+        here. They need the data under the same absolute names, and this version of pcinv.
     output : folder for `results.jsonl` and `settings.json`. If it has results of the same settings
         already, these are not computed again, except those that ended with an error.
     callback : called with the number of trials done, of all, and the row of the last (None first).
@@ -67,6 +75,8 @@ def run_registration(
         it, precision, share of the right ones that reach it), with the negatives.
     time_ms_median : of `pcinv.register`, without reading.
     recall_by_overlap : by the overlap that the data set tells, or else as `measure_overlap` does.
+    by_kind : for single objects, the same for those without symmetry ("plain"), the symmetric ones
+        and those whose shared part hides what tells their sides apart; empty for other sets.
     inlier_ratio, feature_matching_recall : None without `matches`.
     num_errors, errors : pairs that failed with an error, and what the first of them said.
     dataset, method, rule, rotate, view_point, fast, voxel, seed, pairs_by_scene, num_left : what
@@ -76,14 +86,34 @@ def run_registration(
     ------
     UnknownNameError : no such data set, method, scene or view point.
     DatasetError : the folder is not the data set.
-    UsageError : the output has results of other settings; the message says which.
+    UsageError : the output has results of other settings; the message says which. View points or
+        matches that a data set of single bodies does not have.
     Interrupted : stopped by Ctrl-C; with the same output the next call goes on.
     LimitError : a process was ended by the system, or the disk is full.
+    NetworkError, DependencyError : no cluster is there, or no `distributed` to reach it.
     """
     import pcinv
 
     _check(method, view_point, negatives, jobs, voxel)
+    if dataset not in PAIR_SETS:
+        raise unknown_name("data set of pairs", dataset, PAIR_SETS, where="dataset")
+    kept = PAIR_SETS[dataset]
+    if kept.bodies and view_point in ("origin", "given"):
+        raise UsageError(f"some clouds of {dataset} were not seen by a camera at their origin",
+                         where="view_point", hint="use auto or none")
+    if kept.bodies and matches:
+        raise UsageError(f"inlier ratios count metres, and {dataset} are in any units",
+                         where="matches", hint="leave it out")
     used = "auto" if rotate and view_point == "origin" else view_point
+    settings = Settings(
+        dataset=dataset, root=str(Path(root or "").resolve()) if kept.needs_root else "generated",
+        version=pcinv.__version__, method=method, view_point=used, rotate=rotate, fast=fast,
+        voxel=voxel, matches=matches, seed=seed)
+    if not kept.needs_root and output is not None:
+        check_settings(Path(output), settings)
+        root = Path(output) / CLOUDS if root is None else root
+    if cluster is not None and root is not None:  # workers have working folders of their own
+        root = Path(root).absolute()
     chosen = load_pairs(dataset, root, scene=scene, limit=pairs,
                         consecutive=matches and pairs is None)
     if all(pair.consecutive for pair in chosen):
@@ -92,11 +122,7 @@ def run_registration(
     trials = [trial_of(pair) for pair in chosen]
     if negatives:
         trials += draw_negatives(load_pairs(dataset, root), negatives, seed, scene)
-    settings = Settings(
-        dataset=dataset, root=str(Path(root or "").resolve()), version=pcinv.__version__,
-        method=method, view_point=used, rotate=rotate, fast=fast, voxel=voxel, matches=matches,
-        seed=seed)
-    rows = _run(trials, settings, jobs, None if output is None else Path(output), callback)
+    rows = _run(trials, settings, jobs, cluster, None if output is None else Path(output), callback)
     return score_rows([rows[trial.name] for trial in trials], settings, len(trials))
 
 
@@ -127,8 +153,8 @@ def _check(method: str, view_point: str, negatives: int, jobs: int, voxel: float
                          hint="a working size in metres; leave it out to have it chosen")
 
 
-def _run(trials: list[Trial], settings: Settings, jobs: int, folder: Path | None,
-         callback: Callback | None) -> dict[str, Row]:
+def _run(trials: list[Trial], settings: Settings, jobs: int, cluster: str | None,
+         folder: Path | None, callback: Callback | None) -> dict[str, Row]:
     """Return the row of each trial by its name, those that were stored before included."""
     rows = {} if folder is None else begin(folder, settings, [trial.name for trial in trials])
     left = [trial for trial in trials if not is_done(rows.get(trial.name))]
@@ -137,7 +163,7 @@ def _run(trials: list[Trial], settings: Settings, jobs: int, folder: Path | None
         callback(done, len(trials), None)
     try:
         with appending(folder) as stream:
-            for row in answers(partial(run_trial, settings=settings), left, jobs):
+            for row in answers(partial(run_trial, settings=settings), left, jobs, cluster):
                 if stream is not None:
                     append(stream, row)
                 rows[row["name"]] = row

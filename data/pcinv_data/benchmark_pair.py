@@ -145,7 +145,8 @@ def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, fast: b
     from pcinv.registration.search import match
     from pcinv.registration.sight import sights
 
-    source, target = (prepare(points_of(cloud, name)[0], found.voxel, FAST_SUPPORTS if fast else SUPPORTS)
+    supports = FAST_SUPPORTS if fast else SUPPORTS
+    source, target = (prepare(points_of(cloud, name).points, found.voxel, supports)
                       for cloud, name in zip(clouds, ("source", "target"), strict=True))
     chosen = None
     for sight in sights((source, target), view_point):

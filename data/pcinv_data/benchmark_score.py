@@ -13,6 +13,8 @@ from pcinv_data.pairs import PAIR_SETS
 THRESHOLDS = 20
 """Rows of the table over the score."""
 SHOWN_ERRORS = 5
+OPEN = ("ambiguous", "degenerate")
+"""How the reasons of a verdict begin that say that shapes alone leave the pose open."""
 
 
 def score_rows(rows: Sequence[Row], settings: Settings, asked: int) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def score_rows(rows: Sequence[Row], settings: Settings, asked: int) -> dict[str,
 
 def _judged(row: Row, rule: str) -> Any:
     """Return the result of a pair, by its poses between the clouds as they are stored."""
-    from pcinv.metrics.registration import judge_pair
+    from pcinv.metrics.registration import Body, judge_pair
 
     motions = None
     if row["source_motion"] is not None:
@@ -65,9 +67,12 @@ def _judged(row: Row, rule: str) -> Any:
     truth = as_stored(np.array(row["truth"], np.float64), motions)
     pose = None if row["pose"] is None else as_stored(np.array(row["pose"], np.float64), motions)
     information = None if row["information"] is None else np.array(row["information"], np.float64)
-    return judge_pair(pose, truth, information, rule=rule, scene=row["scene"],
+    body = None if row.get("body") is None else Body.from_dict(row["body"])
+    reasons = row.get("numbers", {}).get("reasons", ())
+    return judge_pair(pose, truth, information, rule=rule, scene=row["scene"], body=body,
                       consecutive=row["consecutive"], overlap=row["overlap"],
-                      verdict=row["verdict"], inlier_ratio=row["inlier_ratio"])
+                      verdict=row["verdict"], inlier_ratio=row["inlier_ratio"],
+                      called_open=any(reason.startswith(OPEN) for reason in reasons))
 
 
 def verdict_table(scores: Sequence[float], right: Sequence[bool]

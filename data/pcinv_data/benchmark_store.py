@@ -53,6 +53,12 @@ def begin(folder: Path, settings: Settings, names: list[str]) -> dict[str, Row]:
     return rows
 
 
+def check_settings(folder: Path, settings: Settings) -> None:
+    """Raise what `begin` would for a folder with results of other settings; change nothing."""
+    if (folder / SETTINGS).is_file():
+        _compare(folder / SETTINGS, read_settings(folder)[0], settings)
+
+
 def _compare(file: Path, stored: Settings, asked: Settings) -> None:
     differing = [f"{name} {getattr(stored, name)} there, {getattr(asked, name)} now"
                  for name in sorted(_FIELDS) if getattr(stored, name) != getattr(asked, name)]

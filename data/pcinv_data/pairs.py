@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class RegistrationPair:
     information : (6, 6) float64 of the official 3DMatch error, or None. All zero for one pair.
     overlap : official share of overlapping points where the data set tells it, or None.
     consecutive : neighbours in time, which the recall of 3DMatch does not count.
+    body : of single objects, what `pcinv.metrics.symmetry.Body` tells of the source, or None.
     """
 
     name: str
@@ -41,13 +43,22 @@ class RegistrationPair:
     information: np.ndarray | None = None
     overlap: float | None = None
     consecutive: bool = False
+    body: dict[str, Any] | None = None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the pair is of an object that some turn leaves as it is."""
+        return self.body is not None and bool(self.body["symmetric"])
 
     def load_source(self) -> np.ndarray:
-        """Return the (N, 3) float64 points of the source, in metres; shared, so not writable."""
+        """Return the (N, 3) float64 points of the source; shared, so not writable.
+
+        In metres, but for some objects, which are in millimetres.
+        """
         return read_points(self.source_file)
 
     def load_target(self) -> np.ndarray:
-        """Return the (M, 3) float64 points of the target, in metres; shared, so not writable."""
+        """Return the (M, 3) float64 points of the target, in the units of the source."""
         return read_points(self.target_file)
 
 
@@ -58,6 +69,9 @@ class PairSet:
     scenes : folder -> names of the listed scenes.
     recall_rule : which rule of `pcinv.metrics.registration.RULES` its papers use.
     overlap_radius : what `measure_overlap` takes where no overlap is told, in metres.
+    needs_root : it is a copy of files. Those that do not are generated, into a folder if given.
+    bodies : pairs of single bodies, each in units of its own; some clouds are whole bodies, which
+        no camera at the origin saw.
     """
 
     name: str
@@ -66,6 +80,8 @@ class PairSet:
     manifest_name: str
     recall_rule: str
     overlap_radius: float
+    needs_root: bool = True
+    bodies: bool = False
 
     @property
     def manifest(self) -> Manifest:
@@ -107,11 +123,38 @@ def _scenes_kitti(root: Path) -> list[str]:
     return sorted({pair.scene for pair in _open_kitti(root, None)})
 
 
+def _open_rooms(root: Path, scene: str | None) -> list[RegistrationPair]:
+    from pcinv_data.room_pairs import open_rooms
+
+    return open_rooms(root, scene)
+
+
+def _scenes_rooms(root: Path) -> list[str]:
+    from pcinv_data.room_pairs import SCENES
+
+    return list(SCENES)
+
+
+def _open_objects(root: Path, scene: str | None) -> list[RegistrationPair]:
+    from pcinv_data.object_pairs import open_objects
+
+    return open_objects(root, scene)
+
+
+def _scenes_objects(root: Path) -> list[str]:
+    from pcinv_data.object_pairs import SCENES
+
+    return list(SCENES)
+
+
 PAIR_SETS: dict[str, PairSet] = {
     row.name: row for row in (
         PairSet("3dmatch", _open_3dmatch, _scenes_3dmatch, "threedmatch", "3dmatch", 0.0375),
         PairSet("3dlomatch", _open_3dlomatch, _scenes_3dlomatch, "threedmatch", "3dmatch", 0.0375),
         PairSet("kitti-pairs", _open_kitti, _scenes_kitti, "kitti_pairs", "kitti", 0.6),
+        PairSet("rooms", _open_rooms, _scenes_rooms, "rooms", "3dmatch", 0.0375, needs_root=False),
+        PairSet("objects", _open_objects, _scenes_objects, "objects", "objects", 0.0375,
+                needs_root=False, bodies=True),
     )
 }
 
@@ -120,7 +163,9 @@ def load_pairs(name: str, root: str | Path | None, *, scene: str | None = None,
                limit: int | None = None, consecutive: bool = True) -> list[RegistrationPair]:
     """List the pairs of a data set; their clouds are read when they are asked for.
 
-    name : a key of `PAIR_SETS`.  root : the folder of your copy.
+    name : a key of `PAIR_SETS`.
+    root : the folder of your copy. Of a generated set: where its clouds are kept, and made if they
+        are not there; None for a folder that is removed when the program ends.
     scene : only this one; the others need not be there.
     limit : at most this many, evenly spaced over the whole list.
     consecutive : keep pairs of neighbours in time. The 3DMatch recall does not count them.
@@ -132,17 +177,28 @@ def load_pairs(name: str, root: str | Path | None, *, scene: str | None = None,
     """
     if name not in PAIR_SETS:
         raise unknown_name("data set of pairs", name, PAIR_SETS, where="dataset")
-    if root is None:
-        raise UsageError(f"{name} needs the folder of your copy", where="root", hint="--root DIR")
+    folder = pair_folder(name, root)
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError(f"limit is {limit}, expected a whole number of 1 or more", where="limit",
                          hint="leave it out to take all pairs")
-    pairs = PAIR_SETS[name].open(Path(root), scene)
+    pairs = PAIR_SETS[name].open(folder, scene)
     if not consecutive:
         pairs = [pair for pair in pairs if not pair.consecutive]
     if limit is not None and limit < len(pairs):
         pairs = [pairs[k] for k in np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
     return pairs
+
+
+def pair_folder(name: str, root: str | Path | None) -> Path:
+    """Return the folder of a data set; UsageError where one must be given and is not."""
+    if root is not None:
+        return Path(root)
+    if PAIR_SETS[name].needs_root:
+        raise UsageError(f"{name} needs the folder of your copy", where="root",
+                         hint=f"--root DIR; pcinv data info {name} says where to get it")
+    from pcinv_data.generated_pairs import process_folder
+
+    return process_folder()
 
 
 def read_points(file: Path) -> np.ndarray:

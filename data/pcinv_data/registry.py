@@ -166,7 +166,7 @@ def describe_dataset(name: str) -> dict[str, object]:
     return {
         "name": name, "title": manifest.title, "summary": manifest.summary, "url": manifest.url,
         "licence": manifest.licence, "terms": manifest.terms, "citation": manifest.citation,
-        "get": manifest.get, "needs_root": spec.needs_root if spec else True,
+        "get": manifest.get, "needs_root": spec.needs_root if spec else PAIR_SETS[name].needs_root,
         "tasks": list(spec.tasks) if spec else ["registration"],
         "options": list(spec.options) if spec else [], "classes": list(manifest.classes),
         "num_classes": len(manifest.classes), "parts": dict(manifest.parts),

@@ -10,7 +10,7 @@ import numpy as np
 from pcinv.errors import PcinvError, UsageError, unknown_name
 from pcinv_data.dataset import Source, unit_ball
 from pcinv_data.manifest import Manifest
-from pcinv_data.pairs import PAIR_SETS, RegistrationPair, load_pairs, read_points
+from pcinv_data.pairs import PAIR_SETS, RegistrationPair, load_pairs, pair_folder, read_points
 from pcinv_data.registry import DATASETS, dataset_spec, list_datasets, open_source
 
 MAX_READS = 500
@@ -128,16 +128,14 @@ def _verify_pairs(name: str, root: str | Path | None) -> VerifyReport:
     """Check the lists of every scene, and read the clouds that they name."""
     problems: list[str] = []
     pairs: list[RegistrationPair] = []
-    if root is None:
-        raise UsageError(f"{name} needs the folder of your copy", where="root",
-                         hint=f"--root DIR; pcinv data info {name} says where to get it")
+    folder = pair_folder(name, root)
     try:
-        scenes = PAIR_SETS[name].scenes(Path(root))
+        scenes = PAIR_SETS[name].scenes(folder)
     except PcinvError as error:
         return VerifyReport(name, str(root), False, problems=[_text(error)])
     for scene in scenes:
         try:
-            pairs += load_pairs(name, root, scene=scene)
+            pairs += load_pairs(name, folder, scene=scene)
         except PcinvError as error:
             if error.exit_code == 2:
                 raise
@@ -154,4 +152,5 @@ def _verify_pairs(name: str, root: str | Path | None) -> VerifyReport:
         notes.append(f"{len(spread)} of {len(files)} clouds were read")
     counts = {"test": len(pairs)}
     notes += _against_official(PAIR_SETS[name].manifest, name, counts, "pairs")
-    return VerifyReport(name, str(root), not problems, None, problems, notes, counts)
+    return VerifyReport(name, None if root is None else str(root), not problems, None, problems,
+                        notes, counts)

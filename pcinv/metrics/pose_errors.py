@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcinv.errors import InputError, ShapeError, unknown_name
+from pcinv.metrics.symmetry import Body, body_rotation_error_deg, centre_shift
 
 INLIER_RADIUS = 0.10
 FEATURE_MATCH_RATIO = 0.05
@@ -24,11 +25,14 @@ class SuccessRule:
 
     rmse : metres, the information error is at most this.
     rre_deg, rte : degrees and metres, the rotation and translation errors are below these.
+    shift : instead of rte, for bodies: their centre is less than this share of their diagonal off,
+        and the rotation error is taken up to their symmetry.
     """
 
     rmse: float | None = None
     rre_deg: float | None = None
     rte: float | None = None
+    shift: float | None = None
 
 
 RULES: dict[str, SuccessRule] = {
@@ -36,9 +40,11 @@ RULES: dict[str, SuccessRule] = {
     "indoor": SuccessRule(rre_deg=15.0, rte=0.3),
     "kitti": SuccessRule(rre_deg=5.0, rte=2.0),
     "kitti-strict": SuccessRule(rre_deg=5.0, rte=0.6),
+    "objects": SuccessRule(rre_deg=10.0, shift=0.05),
 }
 """3dmatch: official. indoor: PointDSC, SC2-PCR. kitti: Predator, GeoTransformer. kitti-strict:
-SC2-PCR, MAC. Recalls by different rules must not be compared."""
+SC2-PCR, MAC. objects: our own, for the generated objects. Recalls by different rules must not be
+compared."""
 
 
 def rotation_error_deg(T: Float[np.ndarray, "4 4"], T_true: Float[np.ndarray, "4 4"]) -> float:
@@ -125,14 +131,23 @@ def is_registered(
     information: Float[np.ndarray, "6 6"] | None = None,
     *,
     rule: str = "3dmatch",
+    body: Body | None = None,
 ) -> bool:
     """Return whether the estimate counts as right by one of `RULES`.
 
     T, T_true : (4, 4).  information : (6, 6), needed by the rule 3dmatch.
+    body : needed by the rule objects, in the frame of the source.
 
-    Raises UnknownNameError for another rule, InputError where the rule needs the information.
+    Raises UnknownNameError for another rule, InputError where the rule needs the information or
+    the body.
     """
     bounds = find_rule(rule)
+    if bounds.shift is not None:
+        if body is None:
+            raise InputError(f"the rule {rule} needs the body", where="body",
+                             hint=f"use one of: {', '.join(r for r in RULES if r != rule)}")
+        rre_deg, shift = body_errors(T, T_true, body)
+        return shift < bounds.shift and (bounds.rre_deg is None or rre_deg < bounds.rre_deg)
     if bounds.rmse is not None:
         if information is None:
             raise InputError(f"the rule {rule} needs an information matrix", where="information",
@@ -142,6 +157,20 @@ def is_registered(
     if bounds.rre_deg is not None and not rotation_error_deg(T, T_true) < bounds.rre_deg:
         return False
     return bounds.rte is None or translation_error(T, T_true) < bounds.rte
+
+
+def body_errors(
+    T: Float[np.ndarray, "4 4"], T_true: Float[np.ndarray, "4 4"], body: Body
+) -> tuple[float, float]:
+    """Return the rotation error in degrees, up to the body's symmetry, and its centre's shift.
+
+    T, T_true : (4, 4).  The shift is a share of the diagonal of the body.
+    """
+    if not _is_rigid(T):
+        return float("inf"), float("inf")
+    T, T_true = _motion(T), _motion(T_true)
+    return (body_rotation_error_deg(T[:3, :3], T_true[:3, :3], body.symmetry),
+            centre_shift(T, T_true, body))
 
 
 def inlier_ratio(

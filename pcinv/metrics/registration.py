@@ -16,6 +16,7 @@ from pcinv.errors import InputError
 from pcinv.metrics.pose_errors import (
     RULES,
     SuccessRule,
+    body_errors,
     feature_matching_recall,
     find_rule,
     information_rmse,
@@ -25,11 +26,15 @@ from pcinv.metrics.pose_errors import (
     rotation_error_deg,
     translation_error,
 )
+from pcinv.metrics.symmetry import Body, Symmetry
 
 __all__ = [
     "RULES",
+    "Body",
     "PairResult",
     "SuccessRule",
+    "Symmetry",
+    "body_errors",
     "feature_matching_recall",
     "information_rmse",
     "inlier_ratio",
@@ -51,10 +56,13 @@ class PairResult:
 
     scene : what averages are taken over.  registered : by the rule of the benchmark.
     rre_deg, rte, rmse : degrees and metres; infinite without an estimate, rmse None without
-        information.
+        information. Of a body: up to its symmetry, and the shift of its centre as a share of its
+        diagonal instead of metres.
     consecutive : neighbours in time, which count for inlier ratios but not for the recall.
     overlap : in [0, 1], or None.  verdict : one of `VERDICTS`, or None.
     inlier_ratio : of the correspondences that were used, or None.
+    kind : of the body, "plain", "symmetric" or "hidden"; None where no body is known.
+    called_open : the verdict gives another pose or an open motion as a reason.
     """
 
     scene: str
@@ -66,6 +74,8 @@ class PairResult:
     overlap: float | None = None
     verdict: str | None = None
     inlier_ratio: float | None = None
+    kind: str | None = None
+    called_open: bool = False
 
 
 def judge_pair(
@@ -75,21 +85,29 @@ def judge_pair(
     *,
     rule: str = "3dmatch",
     scene: str = "",
+    body: Body | None = None,
     **facts: Any,
 ) -> PairResult:
     """Return the result of one pair; without an estimate (None) it is not registered.
 
     T, T_true : (4, 4).  information : (6, 6) or None.  rule : one of `RULES`.
-    facts : `consecutive`, `overlap`, `verdict` and `inlier_ratio` of `PairResult`.
+    body : in the frame of the source, or None.
+    facts : `consecutive`, `overlap`, `verdict`, `inlier_ratio` and `called_open` of `PairResult`.
     """
     find_rule(rule)
+    if body is not None:
+        facts["kind"] = body.kind
     if T is None:
         return PairResult(scene, False, float("inf"), float("inf"), **facts)
+    if body is None:
+        rre_deg, rte = rotation_error_deg(T, T_true), translation_error(T, T_true)
+    else:
+        rre_deg, rte = body_errors(T, T_true, body)
     return PairResult(
         scene=scene,
-        registered=is_registered(T, T_true, information, rule=rule),
-        rre_deg=rotation_error_deg(T, T_true),
-        rte=translation_error(T, T_true),
+        registered=is_registered(T, T_true, information, rule=rule, body=body),
+        rre_deg=rre_deg,
+        rte=rte,
         rmse=None if information is None else information_rmse(T, T_true, information),
         **facts,
     )
@@ -109,6 +127,9 @@ def recall_table(
     rre_deg_median, rte_median : over the counted, registered pairs, in degrees and metres.
     rre_deg_scene_mean, rte_scene_mean : mean over the scenes of their medians, as Predator reports.
     recall_by_overlap : "0.1-0.3" -> {"pairs", "recall"} of counted pairs whose overlap is known.
+    by_kind : kind of the body -> the same bins, of each also "not_trusted" and "called_open", the
+        shares whose verdict is another than "trusted", and names another pose or an open motion,
+        and "trusted_wrong", how many are trusted and not right.
     verdict_precision : share of the trusted pairs that are registered.
     verdict_recall : share of the registered pairs that are trusted. Both over counted pairs.
     inlier_ratio, feature_matching_recall : over all pairs, mean over the scenes of their means.
@@ -142,6 +163,7 @@ def recall_table(
         "rre_deg_scene_mean": _over_scenes(right, np.median, lambda r: r.rre_deg),
         "rte_scene_mean": _over_scenes(right, np.median, lambda r: r.rte),
         "recall_by_overlap": _by_overlap(counted, overlap_edges),
+        "by_kind": _by_kind(counted, overlap_edges),
         "verdict_precision": _share(trusted),
         "verdict_recall": _number(
             np.mean, [r.verdict == "trusted" for r in judged if r.registered]
@@ -178,10 +200,30 @@ def _over_scenes(
 def _by_overlap(
     rows: Sequence[PairResult], edges: Sequence[float]
 ) -> dict[str, dict[str, float | int | None]]:
+    return {name: {"pairs": len(inside), "recall": _share(inside)}
+            for name, inside in _bins(rows, edges).items()}
+
+
+def _by_kind(
+    rows: Sequence[PairResult], edges: Sequence[float]
+) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    kinds = {}
+    for kind in sorted({r.kind for r in rows if r.kind is not None}):
+        kinds[kind] = {name: {
+            "pairs": len(inside), "recall": _share(inside),
+            "not_trusted": _number(np.mean, [r.verdict != "trusted" for r in inside]),
+            "called_open": _number(np.mean, [r.called_open for r in inside]),
+            "trusted_wrong": sum(r.verdict == "trusted" and not r.registered for r in inside),
+        } for name, inside in _bins([r for r in rows if r.kind == kind], edges).items()}
+    return kinds
+
+
+def _bins(rows: Sequence[PairResult], edges: Sequence[float]) -> dict[str, list[PairResult]]:
+    """Return "low-high" -> the rows whose overlap is in this bin, without empty bins."""
     bins = {}
     for low, high in pairwise(edges):
         inside = [r for r in rows if r.overlap is not None
                   and (low <= r.overlap < high or r.overlap == high == edges[-1])]
         if inside:
-            bins[f"{low:g}-{high:g}"] = {"pairs": len(inside), "recall": _share(inside)}
+            bins[f"{low:g}-{high:g}"] = inside
     return bins

@@ -137,3 +137,15 @@ def test_progress_tells_the_time_left(monkeypatch, capsys):
         progress(0, 1, None)
         progress(1, 1, {"verdict": "trusted"})
     assert capsys.readouterr().err == ""
+
+
+def test_a_generated_set_needs_no_data(ask, run, tmp_path):
+    args = (*VERB, "--dataset", "objects", "--scene", "cylinder", "--pairs", 2, "-o",
+            tmp_path / "out")
+    result = ask(*args)["result"]
+    assert result["num_pairs"] == 2 and result["rule"] == "objects"
+    told = run(*args)
+    assert "symmetric" in told.out and "called open" in told.out and "of the diagonal" in told.out
+    assert "2 of 2 pairs are done already" in told.err
+    error = ask(*VERB, "--dataset", "objects", "--scene", "cylindr", code=2)["error"]
+    assert "cylinder" in error["hint"]

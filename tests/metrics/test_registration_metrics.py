@@ -137,9 +137,10 @@ def test_what_is_no_motion_never_counts(T):
     information = information_of(np.eye(3))
     assert rotation_error_deg(T, EYE) == translation_error(T, EYE) == math.inf
     assert information_rmse(T, EYE, information) == point_rmse(T, EYE, np.eye(3)) == math.inf
+    body = registration.Body((0.0, 0.0, 0.0), 1.0)
     for rule in registration.RULES:
-        assert not is_registered(T, EYE, information, rule=rule)
-        assert is_registered(EYE, EYE, information, rule=rule)  # the control
+        assert not is_registered(T, EYE, information, rule=rule, body=body)
+        assert is_registered(EYE, EYE, information, rule=rule, body=body)  # the control
 
 
 def test_a_wrong_pose_fails_the_official_rule():
