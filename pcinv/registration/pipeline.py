@@ -31,7 +31,7 @@ from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import choose_voxel, spacing
 from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
 from pcinv.registration.sight import Sight, sights
-from pcinv.registration.verdict import SAME_UNITS, judge_evidence
+from pcinv.registration.verdict import SAME_UNITS, is_settled, judge_evidence
 
 METHODS = ("auto", *ESTIMATORS, "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
@@ -122,7 +122,7 @@ def register(
         result = _conclude(clouds, seen, found, sight.words, method, gaps, chosen, log)
         if best is None or _rank(result) > _rank(best):
             best = result
-        if best.verdict == "trusted":
+        if is_settled(result.verdict, result.reasons):
             break
     if best is None:
         raise InputError("no way to look at the clouds", where="view_point", hint="use auto")

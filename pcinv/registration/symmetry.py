@@ -17,18 +17,22 @@ from pcinv.registration.prepare import VOXEL, Prepared
 from pcinv.registration.refine import refine
 from pcinv.registration.search import contradiction
 
-ANGLES_DEG = (180.0, 90.0, 120.0, 240.0, 270.0)
+ANGLES_DEG = (180.0, 120.0, -120.0, 90.0, -90.0, 60.0, -60.0, 72.0, 45.0)
+"""Both ways: of a part, one way may turn what was seen onto what was not."""
 SAME_FIT = 0.95
 """Share of the overlap that a turned pose must reach, both ways, to fit as well."""
 SAME_RMSE, NO_RMSE = 1.5, 0.02 * VOXEL
 """Distance from the surfaces that it may have: so many times that of the pose, or as good as none.
 """
+PART_FIT, PART_RMSE = 0.7, 0.3 * VOXEL
+"""The same where both cameras are known and contradict neither: what does not meet may then be what
+one of them did not see."""
 WHOLE = 0.5
 """Where less than this meets, walls alone fit in many ways, which says nothing of symmetry."""
 SAME_SPACE = 0.02
 """How much more than the pose itself a turned one may contradict free space."""
-WORTH_REFINING = 0.8
-_SAMPLE = 1000
+WORTH_REFINING = 0.6
+_SAMPLE, _GLANCE = 1000, 300
 _REACH = 2 * VOXEL
 _PARALLEL = np.cos(np.radians(5.0))
 
@@ -46,8 +50,15 @@ class Meeting:
 
     def __init__(self, source: Prepared, target: Prepared) -> None:
         self.source, self.target = _some(source.points), _some(target.points)
+        self.few = self.source[:: -(-len(self.source) // _GLANCE)]
         self.points, self.normals = target.points, target.normals
         self.source_tree, self.target_tree = cKDTree(source.points), cKDTree(target.points)
+
+    def glance(self, pose: Float[np.ndarray, "4 4"]) -> Fit:
+        """Return about how much of the source meets, and not more than that of the target."""
+        moved = self.few @ pose[:3, :3].T + pose[:3, 3]
+        near = np.isfinite(self.target_tree.query(moved, distance_upper_bound=_REACH)[0])
+        return Fit(float(near.mean()), np.inf, np.inf)
 
     def fit(self, pose: Float[np.ndarray, "4 4"]) -> Fit:
         """Return the fit of a pose."""
@@ -78,18 +89,22 @@ def turned_pose(
     space = contradiction(source, target, pose[None])[0] + SAME_SPACE
     moved = source.points @ pose[:3, :3].T + pose[:3, 3]
     meets = np.isfinite(meeting.target_tree.query(moved, distance_upper_bound=_REACH)[0])
-    middle = moved[meets].mean(0) if meets.any() else moved.mean(0)
+    centroid = moved[meets].mean(0) if meets.any() else moved.mean(0)
     normals = source.normals[meets] @ pose[:3, :3].T
     tried = [other for other in others if angle_deg(other, pose) >= DISTINCT_ANGLE_DEG]
+    both = np.concatenate([moved, target.points])
+    seen = source.view is not None and target.view is not None
     for axis in _axes(moved[meets], normals):
-        tried += [_about(axis, angle, middle) @ pose for angle in ANGLES_DEG]
+        for middle in (centroid, _box_middle(moved[meets], axis), _box_middle(both, axis)):
+            tried += [_about(axis, angle, middle) @ pose for angle in ANGLES_DEG]
     for start in tried:
-        if _share(meeting.fit(start), best) < WORTH_REFINING:
+        if _share(meeting.glance(start), best) < WORTH_REFINING:
             continue
         found = refine(source, target, start).T_target_source
         fit = meeting.fit(found)
-        if (_share(fit, best) >= SAME_FIT and fit.rmse <= SAME_RMSE * best.rmse + NO_RMSE
-                and angle_deg(found, pose) >= DISTINCT_ANGLE_DEG
+        as_well = _share(fit, best) >= SAME_FIT and fit.rmse <= SAME_RMSE * best.rmse + NO_RMSE
+        in_part = seen and _share(fit, best) >= PART_FIT and fit.rmse <= PART_RMSE
+        if ((as_well or in_part) and angle_deg(found, pose) >= DISTINCT_ANGLE_DEG
                 and contradiction(source, target, found[None])[0] <= space):
             return min(_share(fit, best), 1.0), found
     return None
@@ -122,6 +137,20 @@ def _axes(
     second = second - some[first] * (second @ some[first])
     second /= np.linalg.norm(second)
     return [*axes, some[first], second, np.cross(some[first], second)]
+
+
+def _box_middle(
+    points: Float[np.ndarray, "n 3"], axis: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "3"]:
+    """Return the middle of the box of points, one of its sides along the axis.
+
+    Of a part that is seen from one side it is nearer to an axis of symmetry than the centroid.
+    """
+    if not len(points):
+        return np.zeros(3)
+    frame = np.linalg.svd(axis[None])[2]
+    local = points @ frame.T
+    return np.asarray((local.min(0) + local.max(0)) / 2 @ frame)
 
 
 def _about(

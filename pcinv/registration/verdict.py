@@ -20,6 +20,9 @@ SAME_UNITS = 8.0
 """Clouds whose spacing and extent both differ more than this are not in the same units."""
 
 
+_WEAK = "weak support"
+
+
 class Evidence(NamedTuple):
     """What the verdict is made from; see `RegistrationResult` for the fields.
 
@@ -47,7 +50,7 @@ def judge_evidence(found: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         failures.append(f"too little agrees: {found.inliers} of {found.correspondences} matches, "
                         f"score {found.score:.2g}")
     elif found.score < TRUSTED_SCORE or each < TRUSTED_INLIERS:
-        doubts.append(f"weak support: {found.inliers} of {found.correspondences} matches agree, "
+        doubts.append(f"{_WEAK}: {found.inliers} of {found.correspondences} matches agree, "
                       f"score {found.score:.2g}, trusted from {TRUSTED_INLIERS * found.kinds} and "
                       f"{TRUSTED_SCORE:g}")
     overlap = max(found.overlap, found.overlap_target)
@@ -66,3 +69,13 @@ def judge_evidence(found: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     if failures:
         return "failed", tuple(failures + doubts)
     return ("suspect" if doubts else "trusted"), tuple(doubts)
+
+
+def is_settled(verdict: Verdict, reasons: tuple[str, ...]) -> bool:
+    """Return whether other guesses of the view points could not change a verdict.
+
+    Another way to look at the clouds may find more support. It cannot make a symmetric shape any
+    less so: that it does not notice is no reason to trust it.
+    """
+    return verdict == "trusted" or (
+        verdict == "suspect" and not any(reason.startswith(_WEAK) for reason in reasons))
