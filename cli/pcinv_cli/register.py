@@ -33,6 +33,8 @@ from pcinv_cli.output import Outcome, Talk
 @click.option("--init", type=click.Path(), metavar="T.txt",
               help="A motion to refine; nothing is searched for.")
 @click.option("--fast", is_flag=True, help="One size of features instead of two.")
+@click.option("--scale", is_flag=True,
+              help="The units differ, nobody knows how: find the scale as well.")
 @click.option("--explain", is_flag=True, help="Say what each stage did, and its time.")
 @click.option("--pairs", type=click.Path(), metavar="LIST.csv",
               help="Many: columns source,target[,init], paths relative to the list.")
@@ -44,8 +46,8 @@ from pcinv_cli.output import Outcome, Talk
               help="Many: a dask scheduler, tcp://HOST:8786, whose workers do it.")
 def command(talk: Talk, source: str | None, target: str | None, pairs: str | None,
             folder: str | None, jobs: int | None, cluster: str | None, output: tuple[str, ...],
-            init: str | None, explain: bool, force: bool, dry_run: bool, **settings: Any
-            ) -> Outcome:
+            init: str | None, scale: bool, explain: bool, force: bool, dry_run: bool,
+            **settings: Any) -> Outcome:
     """Register one pair or many; `settings` are those of `pcinv.register`."""
     if pairs is None and folder is None:
         if source is None or target is None:
@@ -57,8 +59,9 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
                                  hint=f"{name} goes with --pairs or --folder")
         from pcinv_cli.register_one import register_one
 
-        return register_one(talk, source, target, output, init, explain, force, dry_run, settings)
-    _check_many(source, pairs, folder, output, init, explain)
+        return register_one(talk, source, target, output, init, explain, force, dry_run,
+                            settings | {"scale": scale})
+    _check_many(source, pairs, folder, output, init, explain, scale)
     from pcinv_cli.register_many import register_many
 
     return register_many(talk, pairs, folder, output[0], params.workers(jobs, cluster), force,
@@ -66,10 +69,10 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
 
 
 def _check_many(source: str | None, pairs: str | None, folder: str | None,
-                output: tuple[str, ...], init: str | None, explain: bool) -> None:
+                output: tuple[str, ...], init: str | None, explain: bool, scale: bool) -> None:
     option = "--folder" if pairs is None else "--pairs"
     wrong = [("--folder", folder is not None and pairs is not None), ("SOURCE", source is not None),
-             ("--init", init is not None), ("--explain", explain)]
+             ("--init", init is not None), ("--explain", explain), ("--scale", scale)]
     for name, given in wrong:
         if given:
             raise UsageError(f"{name} does not go with {option}", where=name,

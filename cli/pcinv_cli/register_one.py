@@ -13,7 +13,7 @@ from pcinv_cli.failures import Failure
 from pcinv_cli.output import Outcome, Talk, to_plain
 
 _ADVICE = (
-    ("scale mismatch", "write both clouds in the same units"),
+    ("scale mismatch", "write both clouds in the same units, or --scale finds the scale as well"),
     ("degenerate", "clouds that show more shape, or --init T.txt with what is known"),
     ("ambiguous", "look at it (-o aligned.ply); --init T.txt chooses one of the poses"),
     ("", "--explain tells each stage; --view-point X,Y,Z if you know it, or --init T.txt"),
@@ -106,6 +106,8 @@ def _show(talk: Talk, result: dict[str, Any]) -> None:
         talk.result("  " + " ".join(f"{value:>13.9g}" for value in row))
     talk.result(f"turned by    {result['rotation_angle_deg']:.2f} degrees, moved by "
                 f"{result['translation_norm']:.4g}")
+    if result["scale"] != 1:
+        talk.result(f"scale        {result['scale']:.6g} of the target's units are one of the source's")
     talk.result(f"overlap      {result['overlap']:.0%} of the source, "
                 f"{result['overlap_target']:.0%} of the target")
     rmse = result["inlier_rmse"]

@@ -1,15 +1,16 @@
 """A small pool of threads for library calls that release the interpreter's lock.
 
-`parallel` is for calls that know nothing of torch's threads. `in_shares` is for torch itself: many
-small operations, one after the other, are faster if each thread does some of them alone than if all
-threads meet at the end of each operation.
+`parallel` is for calls that know nothing of torch's threads. `in_shares` and `each_alone` are for
+torch itself: many small operations, one after the other, are faster if each thread does some of
+them alone than if all threads meet at the end of each operation.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -25,6 +26,38 @@ def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[
     if threads <= 1:
         return [function(item) for item in items]
     return list(_pool(os.getpid(), threads).map(function, items))
+
+
+def each_alone(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return [function(item) for item in items], several at a time, with one thread of torch each.
+
+    For work of many small operations, as `in_shares`, in items that differ in size: whoever is done
+    takes the next. Records no gradients.
+    """
+    threads = min(torch.get_num_threads(), len(items))
+    if threads <= 1:
+        with torch.no_grad():
+            return [function(item) for item in items]
+
+    def alone(item: Item) -> Result:
+        if torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+        with torch.no_grad():
+            return function(item)
+
+    with _one_thread_of_torch():
+        return list(_pool(os.getpid(), threads).map(alone, items))
+
+
+@contextmanager
+def _one_thread_of_torch() -> Iterator[None]:
+    """Set it for MKL, whose setting is the process's, and give the others back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def in_shares(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
@@ -45,13 +78,9 @@ def in_shares(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -
         with torch.inference_mode() if is_inference else torch.no_grad():
             return work(share)
 
-    all_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for MKL, whose setting is the process's
-    try:
+    with _one_thread_of_torch():
         shares = [items[i : i + size] for i in range(0, len(items), size)]
         return list(_pool(os.getpid(), threads).map(alone, shares))
-    finally:
-        torch.set_num_threads(all_threads)
 
 
 @lru_cache(maxsize=4)

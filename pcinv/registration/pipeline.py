@@ -31,6 +31,7 @@ from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import choose_voxel, spacing
 from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
 from pcinv.registration.sight import Sight, sights
+from pcinv.registration.similarity import estimate_scale
 from pcinv.registration.verdict import SAME_UNITS, is_settled, judge_evidence
 
 METHODS = ("auto", *ESTIMATORS, "icp")
@@ -56,13 +57,13 @@ class _Log:
 def register(
     source: Source, target: Source, *, method: str = "auto", view_point: Any = "auto",
     voxel: float | None = None, init: Float[np.ndarray, "4 4"] | None = None, fast: bool = False,
-    seed: int = 0,
+    scale: bool = False, seed: int = 0,
 ) -> RegistrationResult:
     """Find the motion that takes the source into the frame of the target.
 
     Parameters
     ----------
-    source, target : files, clouds, meshes or arrays (N, 3), in the same units.
+    source, target : files, clouds, meshes or arrays (N, 3), in the same units unless `scale`.
     method : "auto" or "sc2" (second-order compatibility), "ransac", "fgr" or "kiss" (published
         estimators to compare with; all that is before and after them is the same), or "icp" (from
         `init`, or from where the clouds are).
@@ -71,6 +72,8 @@ def register(
     voxel : working size, in the units of the clouds; chosen from the data where None.
     init : (4, 4) a pose to refine; nothing is searched for.
     fast : one support instead of two.
+    scale : the scale between the clouds is not known either, and is found first; the transform is
+        then scale * R | t. Takes several times as long.
     seed : of the sampling of meshes; nothing else is drawn.
 
     Raises
@@ -92,6 +95,19 @@ def register(
             (source, "source"), (target, "target"))), strict=True)
         said = [note for both in notes for note in both]
         say("; ".join([f"{len(clouds[0]):,} and {len(clouds[1]):,} points", *said]))
+    factor = 1.0
+    if scale:
+        if init is not None or method == "icp":
+            raise InputError("a scale is searched for, not refined", where="scale",
+                             hint="leave out the initial pose and icp")
+        with log.stage("units") as say:
+            found_scale = estimate_scale(clouds[0], clouds[1])
+            factor = found_scale.scale
+            clouds = (clouds[0] * factor, clouds[1])
+            told = (None if told[0] is None else told[0] * factor, told[1])
+            say(f"the source is {factor:.5g} times as large in the units of the target, +- "
+                f"{found_scale.uncertainty:.2%}; the best other scale fits "
+                f"{found_scale.runner_up:.0%} as well")
     with log.stage("scale") as say:
         gaps = spacing(clouds[0]), spacing(clouds[1])
         chosen = voxel if voxel is not None else choose_voxel(*clouds)
@@ -126,7 +142,8 @@ def register(
             break
     if best is None:
         raise InputError("no way to look at the clouds", where="view_point", hint="use auto")
-    return replace(best, time_ms=dict(log.time_ms), stages=tuple(log.stages))
+    best = replace(best, time_ms=dict(log.time_ms), stages=tuple(log.stages))
+    return with_scale(best, factor) if scale else best
 
 
 def _too_coarse(prepared: tuple[Prepared, Prepared], names: tuple[str, str]) -> InputError:
@@ -135,6 +152,16 @@ def _too_coarse(prepared: tuple[Prepared, Prepared], names: tuple[str, str]) -> 
     return InputError(f"{count} points are left at a voxel of {voxel:.3g}, at least {LEAST_POINTS} "
                       "needed", where=name,
                       hint="a smaller voxel, or a cloud without points far from all others")
+
+
+def with_scale(result: RegistrationResult, factor: float) -> RegistrationResult:
+    """Return the result for the source as it was before it was enlarged by a factor."""
+    def before(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+        return pose @ np.diag([factor, factor, factor, 1.0])
+
+    return replace(result, transform=before(result.transform), scale=factor,
+                   alternatives=tuple(before(pose) for pose in result.alternatives),
+                   spacing=(result.spacing[0] / factor, result.spacing[1]))
 
 
 def _rank(result: RegistrationResult) -> tuple[bool, float]:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 
 from pcinv.errors import unknown_name
-from pcinv.ops.threads import parallel
+from pcinv.ops.threads import each_alone, parallel
 from pcinv.registration.compatibility import (
     DISTINCT_ANGLE_DEG,
     DISTINCT_SHIFT,
@@ -73,10 +73,13 @@ class Found(NamedTuple):
 
 def match(source: Prepared, target: Prepared, *, sign_free: bool = False) -> list[Matched]:
     """Return the mutual matches of each kind of features."""
-    found = [mutual_matches(a, b) for a, b in zip(
-        source.features(sign_free=sign_free), target.features(sign_free=sign_free), strict=True)]
-    return [Matched(source.points[m.source_index.numpy()], target.points[m.target_index.numpy()])
-            for m in found]
+    def one(features: tuple[torch.Tensor, torch.Tensor]) -> Matched:
+        found = mutual_matches(*features)
+        return Matched(source.points[found.source_index.numpy()],
+                       target.points[found.target_index.numpy()])
+
+    return each_alone(one, list(zip(source.features(sign_free=sign_free),
+                                    target.features(sign_free=sign_free), strict=True)))
 
 
 def propose(
@@ -168,7 +171,8 @@ def search(
         raise unknown_name("estimator", estimator, ESTIMATORS)
     matches = match(source, target, sign_free=sign_free)
     if estimator == "sc2":
-        poses = [pose for matched in matches for pose in propose(source, target, matched, starts)]
+        poses = [pose for some in each_alone(
+            lambda matched: propose(source, target, matched, starts), matches) for pose in some]
     else:
         from pcinv.registration.baselines import baseline_poses
 

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 
 from pcinv.errors import InputError, ShapeError
+from pcinv.ops.threads import each_alone
 from pcinv.registration.clouds import LEAST_POINTS
 from pcinv.registration.compatibility import estimate_poses
 from pcinv.registration.prepare import SUPPORTS, Prepared, prepare
@@ -45,9 +46,10 @@ KEPT, STARTS = 5, 2
 """Scales of the grid that are looked at more closely; poses judged there for each kind of
 features."""
 RIVAL = 0.3
-"""They are looked at again, at the scale that was fitted, if the score is such a share of the
-best."""
-_ROUNDS, _LOOKS, _STAYS, _THINNER = 20, 2, 0.02, 3
+"""They are looked at again if the score is such a share of the best."""
+NEARBY = (0.9, 0.95, 1.0, 1.05, 1.1)
+"""At these shares of the scale that was fitted."""
+_ROUNDS, _THINNER = 20, 3
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def estimate_scale(
     clouds = _checked(source, "source"), _checked(target, "target")
     scales = candidate_scales(*clouds)
     moving, fixed = (_cloud(points) for points in clouds)
-    tried = [_agreement(moving, fixed, scale) for scale in scales]
+    tried = each_alone(lambda scale: _agreement(moving, fixed, scale), list(scales))
     kept: list[ScaleEstimate] = []
     for best in sorted(range(len(scales)), key=lambda k: -tried[k][0]):
         # the neighbours of a good scale are nearly as good, and lead to the same
@@ -207,14 +209,20 @@ def _closer(
 
 
 def _settled(moving: _Cloud, fixed: _Cloud, one: ScaleEstimate) -> ScaleEstimate:
-    """Look again at the scale that was fitted, until it stays; return the best of the looks."""
-    now = one
-    for _ in range(_LOOKS):
-        before, now = now, _closer(moving, fixed, now.T_target_source)
-        one = max(one, now, key=lambda look: look.score)
-        if abs(np.log(now.scale / before.scale)) < _STAYS:
-            break
-    return one
+    """Look at scales near by, and at the one that is fitted there; return the best of the looks.
+
+    Where little overlaps, a pose that is nearly right agrees with matches at a scale that is a
+    tenth off, and a fit to these stays there.
+    """
+    middle = moving.points.mean(0)
+    best = one
+    for factor in NEARBY:
+        change = np.eye(4)
+        change[:3, :3] *= factor
+        change[:3, 3] = (1 - factor) * middle
+        look = _closer(moving, fixed, one.T_target_source @ change)
+        best = max(best, look, key=lambda found: found.score)
+    return max(best, _closer(moving, fixed, best.T_target_source), key=lambda found: found.score)
 
 
 def _fit_to_matches(

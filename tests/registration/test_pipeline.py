@@ -292,3 +292,16 @@ def test_a_start_is_refined():
     assert np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-9
     wrong = pcinv.register(views.source, views.target, init=np.eye(4))
     assert wrong.verdict != "trusted" and wrong.reasons
+
+
+def test_an_unknown_scale_is_found_with_the_pose():
+    views = two_views()
+    found = pcinv.register(views.source / 1000, views.target, scale=True)
+    assert found.scale == pytest.approx(1000, rel=0.01) and found.verdict == "trusted"
+    rigid = found.transform @ np.diag([1 / found.scale] * 3 + [1.0])
+    assert_same(rigid, views.T_target_source, found.voxel)
+    assert found.rotation_angle_deg == pytest.approx(answer().rotation_angle_deg, abs=1)
+    without = pcinv.register(views.source / 1000, views.target)
+    assert without.verdict == "failed" and "scale mismatch" in without.reasons[0]
+    with pytest.raises(InputError, match="searched for"):
+        pcinv.register(views.source, views.target, scale=True, init=np.eye(4))
