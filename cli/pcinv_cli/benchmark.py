@@ -37,12 +37,11 @@ def _view_points() -> Iterable[str]:
 
 
 @verb("registration", VERBS["registration"][1], (
-    ("pcinv benchmark registration --dataset 3dmatch --root DIR", "all pairs: hours"),
+    ("pcinv benchmark registration --dataset 3dmatch --root DIR", "all pairs: half an hour"),
     ("pcinv benchmark registration --dataset 3dlomatch --root DIR --pairs 60 --rotate -o out",
      "60 pairs, each cloud turned; the same command goes on where it was stopped"),
     ("pcinv benchmark registration --dataset 3dmatch --root DIR --pairs 60 --negatives 60 --json",
      "how often clouds that do not meet are trusted, for another program"),
-    ("pcinv benchmark registration --dataset objects --pairs 20 -o out", "a generated set"),
 ), output={"metavar": "DIR", "help": "Folder for results.jsonl, a line a pair, and settings.json; "
            "pairs that it holds are not computed again."},
     seed={"default": 0})

@@ -107,7 +107,8 @@ def _show(talk: Talk, result: dict[str, Any]) -> None:
     talk.result(f"turned by    {result['rotation_angle_deg']:.2f} degrees, moved by "
                 f"{result['translation_norm']:.4g}")
     if result["scale"] != 1:
-        talk.result(f"scale        {result['scale']:.6g} of the target's units are one of the source's")
+        talk.result(f"scale        {result['scale']:.6g} of the target's units make one of the "
+                    "source's")
     talk.result(f"overlap      {result['overlap']:.0%} of the source, "
                 f"{result['overlap_target']:.0%} of the target")
     rmse = result["inlier_rmse"]

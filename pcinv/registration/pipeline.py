@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcinv.errors import InputError, unknown_name
+from pcinv.ops.threads import each_alone
 from pcinv.registration.clouds import LEAST_POINTS, Source, name_of, points_of
 from pcinv.registration.evidence import gather_evidence
 from pcinv.registration.prepare import (
@@ -109,8 +110,8 @@ def register(
                 f"{found_scale.uncertainty:.2%}; the best other scale fits "
                 f"{found_scale.runner_up:.0%} as well")
     with log.stage("scale") as say:
-        gaps = spacing(clouds[0]), spacing(clouds[1])
-        chosen = voxel if voxel is not None else choose_voxel(*clouds)
+        gaps = tuple(each_alone(spacing, clouds))
+        chosen = voxel if voxel is not None else choose_voxel(*clouds, gap=max(gaps))
         if not 0 < chosen < np.inf:
             raise InputError(f"voxel is {chosen}, expected more than 0", where="voxel",
                              hint="a working size in the units of the clouds")
@@ -119,7 +120,7 @@ def register(
     supports = FAST_SUPPORTS if fast else SUPPORTS
     with log.stage("prepare") as say:
         start = _checked_pose(init) if init is not None else None
-        prepared = (prepare(clouds[0], chosen, supports), prepare(clouds[1], chosen, supports))
+        prepared = tuple(each_alone(lambda cloud: prepare(cloud, chosen, supports), clouds))
         say(f"{len(prepared[0].points):,} and {len(prepared[1].points):,} points with normals")
     if min(len(cloud.points) for cloud in prepared) < LEAST_POINTS:
         if not _unit_mismatch(clouds, gaps):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from pcinv.ops.threads import each_alone
 from pcinv.registration.conditioning import move_information
 from pcinv.registration.prepare import VOXEL, Prepared, Surface, prepare, to_clouds, to_prepared
 
@@ -87,7 +88,8 @@ def polish(
     fine = max(FINEST_SHARE * voxel, spacing)
     if fine > 0.7 * voxel:
         return T_target_source, "the data is not finer than the voxel"
-    moving, fixed = (prepare(cloud, fine, (), POLISH_NORMALS) for cloud in (source, target))
+    moving, fixed = each_alone(lambda cloud: prepare(cloud, fine, (), POLISH_NORMALS),
+                               (source, target))
     step = -(-len(moving.points) // (2 * SAMPLE))
     start = to_prepared(T_target_source, moving, fixed)
     pose, _, matched = _gicp(

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from pcinv.errors import InputError
 from pcinv.ops import voxel_sample
+from pcinv.ops.threads import each_alone
 from pcinv.registration.grid import count_cells
 
 TARGET_POINTS, FEWEST_POINTS = 5000, 1500
@@ -49,9 +50,11 @@ def thin(points: Float[np.ndarray, "n 3"], voxel: float) -> Float[np.ndarray, "m
 
 def choose_voxel(
     source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "m 3"],
-    target_points: int = TARGET_POINTS,
+    target_points: int = TARGET_POINTS, gap: float | None = None,
 ) -> float:
     """Return the voxel at which the larger of two clouds keeps about `target_points` points.
+
+    gap : the larger of the two spacings, if it is known.
 
     It is not so fine that a voxel holds a point or two. Raises InputError where a cloud has no
     extent: all its points are at one place.
@@ -62,10 +65,11 @@ def choose_voxel(
             raise InputError("all points are at one place", where=name,
                              hint="a cloud needs three points that are not on a line")
     clouds = list(zip((source, target), extents, strict=True))
-    gap = max(spacing(source), spacing(target))
+    if gap is None:
+        gap = max(spacing(source), spacing(target))
     floor = max(MIN_SPACINGS * gap, max(extents) * _FINEST)
-    few = max(_voxel_for(cloud, FEWEST_POINTS, extent) for cloud, extent in clouds)
-    many = max(_voxel_for(cloud, target_points, extent) for cloud, extent in clouds)
+    few, many = (max(each_alone(lambda one, count=count: _voxel_for(one[0], count, one[1]), clouds))
+                 for count in (FEWEST_POINTS, target_points))
     return max(floor, many, min(GOOD_SPACINGS * gap, few))
 
 
