@@ -32,8 +32,8 @@ from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import choose_voxel, spacing
 from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
 from pcinv.registration.sight import Sight, sights
-from pcinv.registration.similarity import estimate_scale
-from pcinv.registration.verdict import SAME_UNITS, is_settled, judge_evidence
+from pcinv.registration.similarity import ScaleEstimate, estimate_scale
+from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_evidence
 
 METHODS = ("auto", *ESTIMATORS, "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
@@ -96,7 +96,7 @@ def register(
             (source, "source"), (target, "target"))), strict=True)
         said = [note for both in notes for note in both]
         say("; ".join([f"{len(clouds[0]):,} and {len(clouds[1]):,} points", *said]))
-    factor = 1.0
+    found_scale = None
     if scale:
         if init is not None or method == "icp":
             raise InputError("a scale is searched for, not refined", where="scale",
@@ -144,7 +144,7 @@ def register(
     if best is None:
         raise InputError("no way to look at the clouds", where="view_point", hint="use auto")
     best = replace(best, time_ms=dict(log.time_ms), stages=tuple(log.stages))
-    return with_scale(best, factor) if scale else best
+    return best if found_scale is None else with_scale(best, found_scale)
 
 
 def _too_coarse(prepared: tuple[Prepared, Prepared], names: tuple[str, str]) -> InputError:
@@ -155,14 +155,22 @@ def _too_coarse(prepared: tuple[Prepared, Prepared], names: tuple[str, str]) -> 
                       hint="a smaller voxel, or a cloud without points far from all others")
 
 
-def with_scale(result: RegistrationResult, factor: float) -> RegistrationResult:
-    """Return the result for the source as it was before it was enlarged by a factor."""
-    def before(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-        return pose @ np.diag([factor, factor, factor, 1.0])
+def with_scale(result: RegistrationResult, found: ScaleEstimate) -> RegistrationResult:
+    """Return the result for the source as it was before it was enlarged, doubted with its scale."""
+    doubts = [] if np.isfinite(found.uncertainty) else [
+        f"degenerate: the surfaces do not determine the scale, {found.scale:.3g}"]
+    if found.runner_up > AMBIGUOUS:
+        doubts.append(f"ambiguous: another scale, {found.runner_up_scale:.3g}, fits "
+                      f"{found.runner_up:.0%} as well")
 
-    return replace(result, transform=before(result.transform), scale=factor,
+    def before(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+        return pose @ np.diag([found.scale, found.scale, found.scale, 1.0])
+
+    return replace(result, transform=before(result.transform), scale=found.scale,
                    alternatives=tuple(before(pose) for pose in result.alternatives),
-                   spacing=(result.spacing[0] / factor, result.spacing[1]))
+                   spacing=(result.spacing[0] / found.scale, result.spacing[1]),
+                   verdict="suspect" if doubts and result.verdict == "trusted" else result.verdict,
+                   reasons=(*result.reasons, *doubts))
 
 
 def _rank(result: RegistrationResult) -> tuple[bool, float]:

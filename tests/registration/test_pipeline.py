@@ -10,6 +10,8 @@ from helpers.surfaces import body, box, motion, moved, plane, pose_error, two_vi
 
 import pcinv
 from pcinv.errors import InputError, PcinvError, ShapeError, UnknownNameError
+from pcinv.registration.pipeline import with_scale
+from pcinv.registration.similarity import ScaleEstimate
 from pcinv.registration.symmetry import Meeting
 
 ROOT = Path(__file__).parents[2]
@@ -303,5 +305,9 @@ def test_an_unknown_scale_is_found_with_the_pose():
     assert found.rotation_angle_deg == pytest.approx(answer().rotation_angle_deg, abs=1)
     without = pcinv.register(views.source / 1000, views.target)
     assert without.verdict == "failed" and "scale mismatch" in without.reasons[0]
+    doubtful = ScaleEstimate(2.0, np.eye(4), np.inf, 9, 9.0, 0.9, 3.0)
+    doubted = with_scale(answer(), doubtful)
+    assert doubted.verdict == "suspect" and len(doubted.reasons) == 2
+    assert "not determine the scale" in doubted.reasons[0] and "3, fits 90%" in doubted.reasons[1]
     with pytest.raises(InputError, match="searched for"):
         pcinv.register(views.source, views.target, scale=True, init=np.eye(4))
