@@ -125,7 +125,8 @@ def register(
     if min(len(cloud.points) for cloud in prepared) < LEAST_POINTS:
         if not _unit_mismatch(clouds, gaps):
             raise _too_coarse(prepared, (name_of(source, "source"), name_of(target, "target")))
-        return _conclude(clouds, prepared, Found([], []), "none", method, gaps, chosen, log)
+        nothing = _conclude(clouds, prepared, Found([], []), "none", method, gaps, chosen, log)
+        return nothing if found_scale is None else with_scale(nothing, found_scale)
     if method == "icp" and start is None:
         start = np.eye(4)
     if start is not None:
