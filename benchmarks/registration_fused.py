@@ -32,11 +32,13 @@ def main(rooms: int = 8) -> None:
             clouds = [moved(fused(fragments[part]), motion)
                       for part, motion in zip(parts, motions, strict=True)]
             found = pcinv.register(*clouds)
-            off = np.linalg.inv(motions[1] @ np.linalg.inv(motions[0])) @ found.transform
+            truth = motions[1] @ np.linalg.inv(motions[0])
+            off = np.linalg.inv(truth) @ found.transform
             cosine = (np.trace(off[:3, :3]) - 1) / 2
             angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
             print(f"room-{seed:02d}, {name}: {angle:.2f} degrees, {found.verdict}, overlap "
-                  f"{found.overlap:.2f} {found.overlap_target:.2f}, {found.view_points}", flush=True)
+                  f"{found.overlap:.2f} {found.overlap_target:.2f}, {found.view_points}",
+                  flush=True)
 
 
 if __name__ == "__main__":
