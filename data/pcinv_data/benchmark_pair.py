@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +79,8 @@ def run_trial(trial: Trial, settings: Settings) -> Row:
         row["source_motion"], row["target_motion"] = (motion.tolist() for motion in motions)
     truth = None if pair is None else moved_truth(pair.T_target_source, motions)
     row["truth"] = None if truth is None else truth.tolist()
+    from pcinv.ops.threads import one_thread
+
     try:
         with one_thread():
             if pair is not None:
@@ -199,19 +199,6 @@ def moved_truth(T: np.ndarray, motions: Motions | None) -> np.ndarray:
 def as_stored(T: np.ndarray, motions: Motions | None) -> np.ndarray:
     """Return the motion between two clouds as stored, from the one between the moved ones."""
     return T if motions is None else np.linalg.inv(motions[1]) @ T @ motions[0]
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread of torch and of what follows it, and give the others back."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _plain(value: Any) -> Any:

@@ -45,13 +45,13 @@ def each_alone(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
         with torch.no_grad():
             return function(item)
 
-    with _one_thread_of_torch():
+    with one_thread():
         return list(_pool(os.getpid(), threads).map(alone, items))
 
 
 @contextmanager
-def _one_thread_of_torch() -> Iterator[None]:
-    """Set it for MKL, whose setting is the process's, and give the others back."""
+def one_thread() -> Iterator[None]:
+    """Compute with one thread of torch, and of MKL, whose setting is the process's, for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -78,7 +78,7 @@ def in_shares(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -
         with torch.inference_mode() if is_inference else torch.no_grad():
             return work(share)
 
-    with _one_thread_of_torch():
+    with one_thread():
         shares = [items[i : i + size] for i in range(0, len(items), size)]
         return list(_pool(os.getpid(), threads).map(alone, shares))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pcinv.ops.jit import jit
-from pcinv.ops.threads import in_shares
+from pcinv.ops.threads import each_alone, in_shares
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -54,3 +54,17 @@ def test_loops_are_compiled_where_nothing_may_be_kept_on_disk(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", without_a_place)
     assert jit(lambda x: x + 1)(1) == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_item_has_one_thread_and_the_others_are_given_back(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        seen = each_alone(lambda k: (k, torch.get_num_threads(), torch.is_grad_enabled()), range(5))
+        assert seen == [(k, 1, False) for k in range(5)]
+        with pytest.raises(ZeroDivisionError):
+            each_alone(lambda k: 1 / k, range(3))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
