@@ -25,40 +25,47 @@ class View(NamedTuple):
     """A cloud as it was seen from one place.
 
     points : (S, 3) some of its points, that are held against other views.
-    view_point : (3,) where the camera was, in the frame of the points.
+    view_point : (3,) where the camera was, in the frame of the points, or None.
     depth : (121 * 240,) range of the nearest point in each cell of directions about the view
-        point; 0 where nothing was seen.
+        point; 0 where nothing was seen, as everywhere without a view point.
     """
 
     points: Float[np.ndarray, "s 3"]
-    view_point: Float[np.ndarray, "3"]
+    view_point: Float[np.ndarray, "3"] | None
     depth: Float[np.ndarray, " cells"]
 
 
 def see(
-    points: Float[np.ndarray, "n 3"], view_point: Float[np.ndarray, "3"], sample: int = 1500
+    points: Float[np.ndarray, "n 3"], view_point: Float[np.ndarray, "3"] | None,
+    sample: int = 1500,
 ) -> View:
     """Return the view of a cloud from its camera.
 
-    points : (N, 3), thinned to the working voxel.  view_point : (3,) in the same frame.
+    points : (N, 3), thinned to the working voxel.  view_point : (3,) in the same frame, or None:
+        the view then contradicts nothing, but may itself be contradicted.
     sample : at most about so many points are kept to be held against other views: every n-th in
         order of the distance from the centroid, whatever order they are stored in.
 
     Raises ShapeError, InputError for other shapes, or values that are not finite.
     """
-    points, view_point = np.asarray(points, np.float64), np.asarray(view_point, np.float64)
+    points = np.asarray(points, np.float64)
     check_points(torch.from_numpy(points), "points", batched=False)
+    check_count(sample, "sample")
+    cloud = torch.from_numpy(points)[None]
+    order = canonical_order(centre(cloud, cloud)[1])[0].numpy()
+    some = points[order[:: -(-len(points) // sample)]]
+    depth = np.zeros(CELLS[0] * CELLS[1])
+    if view_point is None:
+        return View(some, None, depth)
+    view_point = np.asarray(view_point, np.float64)
     if view_point.shape != (3,) or not np.isfinite(view_point).all():
         raise ShapeError(f"expected three finite numbers, got {view_point}", where="view_point",
                          hint="the place of the camera in the frame of the points")
-    check_count(sample, "sample")
     cell, distance = _directions(points - view_point)
-    depth = np.full(CELLS[0] * CELLS[1], np.inf)
+    depth[:] = np.inf
     np.minimum.at(depth, cell, distance)
     depth[np.isinf(depth)] = 0.0
-    cloud = torch.from_numpy(points)[None]
-    order = canonical_order(centre(cloud, cloud)[1])[0].numpy()
-    return View(points[order[:: -(-len(points) // sample)]], view_point, depth)
+    return View(some, view_point, depth)
 
 
 def hidden_share(
@@ -77,6 +84,8 @@ def hidden_share(
     if not margin >= 0:
         raise InputError(f"margin {margin}, expected 0 or more", where="margin",
                          hint="three voxels allow for noise and for slanted surfaces")
+    if view.view_point is None:
+        return np.zeros(T.shape[:-2])
     rotation, translation = T[..., :3, :3], T[..., None, :3, 3]
     moved = points @ np.swapaxes(rotation, -1, -2) + (translation - view.view_point)
     cell, distance = _directions(moved)
@@ -92,7 +101,7 @@ def violation(
     margin : as in `hidden_share`; three voxels.
 
     The sum of the shares of both directions: of the moved source that would have hidden what the
-    target's camera saw, and the other way round.
+    target's camera saw, and the other way round; 0 for a direction without a camera.
 
     Raises ShapeError, InputError for other shapes, values that are not finite, or a margin < 0.
     """

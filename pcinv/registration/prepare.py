@@ -42,7 +42,7 @@ class Prepared:
     """One cloud of a pair.
 
     points : (N, 3) float64.  normals : (N, 3), turned to the view point where there is one.
-    view_point : (3,) or None.
+    view_point : (3,) or None.  is_closed : the normals point out of a shape seen from all round.
     origin, unit : a prepared point p is at origin + unit * p in the file's frame.
     supports : of the features.  table : neighbours of these.
     """
@@ -54,12 +54,18 @@ class Prepared:
     unit: float
     supports: tuple[Support, ...]
     table: NeighbourTable
+    is_closed: bool = False
     _described: dict[bool, list[torch.Tensor]] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def view(self) -> View | None:
-        """What the camera saw, or None."""
-        return None if self.view_point is None else see(self.points, self.view_point, SENSED)
+    def view(self) -> View:
+        """What the camera saw, if there is one, and what is held against the other camera."""
+        return see(self.points, self.view_point, SENSED)
+
+    @property
+    def is_oriented(self) -> bool:
+        """Whether the normals tell the sides of the surface."""
+        return self.view_point is not None or self.is_closed
 
     @cached_property
     def surface(self) -> Surface:

@@ -38,11 +38,11 @@ def refine(
 ) -> Refined:
     """Return the pose that GICP (Segal et al., RSS 2009) reaches from a start.
 
-    Where both view points are known, only surfaces that face the same side are matched: the two
-    sides of a thin wall are not the same place.
+    Where the sides of both surfaces are known, only those that face the same side are matched: the
+    two sides of a thin wall are not the same place.
     """
     step = -(-len(source.points) // SAMPLE)
-    signed = source.view_point is not None and target.view_point is not None
+    signed = source.is_oriented and target.is_oriented
     return _gicp(source.points[::step], source.normals[::step], target.surface, T_target_source,
                  signed)
 

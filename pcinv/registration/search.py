@@ -98,8 +98,8 @@ def propose(
 def contradiction(
     source: Prepared, target: Prepared, T_target_source: Float[np.ndarray, "h 4 4"]
 ) -> Float[np.ndarray, " h"]:
-    """Return V of each pose; 0 unless both view points are known."""
-    if source.view is None or target.view is None:
+    """Return V of each pose: what the cameras that are known speak against it."""
+    if source.view_point is None and target.view_point is None:
         return np.zeros(len(T_target_source))
     return violation(source.view, target.view, T_target_source, MARGIN)
 
@@ -126,7 +126,7 @@ def score_of(
     overlap : the larger share of a cloud that meets the other, where it is known.
     """
     space = float(np.exp(-SCORE_BY_SPACE * contradicted))
-    if source.view is None or target.view is None:
+    if source.view_point is None and target.view_point is None:
         space = UNSEEN_WHOLE if overlap >= WHOLE else UNSEEN
     return places * max(firmness, LEAST_FIRM) * space
 

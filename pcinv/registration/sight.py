@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcinv.errors import InputError
+from pcinv.registration.outward import CLOSED, orient_outward
 from pcinv.registration.prepare import VOXEL, Prepared
 from pcinv.registration.viewpoint import (
     find_view_point,
@@ -33,7 +34,7 @@ NEAR = 2.0
 
 @dataclass(frozen=True)
 class Sight:
-    """One guess. sign_free : features that need no orientation, where there is no view point."""
+    """One guess. places : of the cameras; None for a cloud that was seen from all round."""
 
     words: str
     pair: Pair
@@ -42,13 +43,15 @@ class Sight:
     @property
     def sign_free(self) -> bool:
         """Whether the features must do without oriented normals."""
-        return self.places[0] is None or self.places[1] is None
+        return any(place is None and not cloud.is_closed
+                   for place, cloud in zip(self.places, self.pair, strict=True))
 
     def prepared(self) -> Pair:
         """Return the clouds with their view points, and the normals turned to these."""
         if self.sign_free:
             return self.pair
         source, target = (
+            cloud if place is None else
             replace(cloud, view_point=place, _described={},
                     normals=orient_towards(cloud.points, cloud.normals, place))
             for cloud, place in zip(self.pair, self.places, strict=True))
@@ -87,8 +90,16 @@ def sights(pair: Pair, view_point: Any = "auto", told: Places = (None, None)) ->
             yield Sight(words[sum(place is not None for place in known)], pair,
                         (believed[0], believed[1]))
         if known[0] is None or known[1] is None:
-            guesses = [place if place is not None else
-                       find_view_point(cloud.points, cloud.normals, VOXEL).position
+            first, second = (cloud if place is not None else as_closed(cloud)
+                             for cloud, place in zip(pair, known, strict=True))
+            count = first.is_closed + second.is_closed
+            if count:
+                places = [None if cloud.is_closed else place if place is not None else
+                          _guess(cloud)
+                          for cloud, place in zip((first, second), believed, strict=True)]
+                words = "both" if count == 2 else "one of them"
+                yield Sight(f"from all round, {words}", (first, second), (places[0], places[1]))
+            guesses = [place if place is not None else _guess(cloud)
                        for cloud, place in zip(pair, known, strict=True)]
             yield Sight("guessed from what is visible", pair, (guesses[0], guesses[1]))
     yield Sight("none: features that need no orientation", pair, (None, None))
@@ -97,6 +108,16 @@ def sights(pair: Pair, view_point: Any = "auto", told: Places = (None, None)) ->
 def _place(cloud: Prepared, place: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     """Return a place of the cloud's own frame in the prepared one."""
     return np.asarray((place - cloud.origin) / cloud.unit)
+
+
+def _guess(cloud: Prepared) -> Float[np.ndarray, "3"]:
+    return find_view_point(cloud.points, cloud.normals, VOXEL).position
+
+
+def as_closed(cloud: Prepared) -> Prepared:
+    """Return a shape that was seen from all round with its normals outward, others as they are."""
+    normals, sure = orient_outward(cloud.points, cloud.normals, VOXEL)
+    return replace(cloud, is_closed=True, normals=normals) if sure >= CLOSED else cloud
 
 
 def is_plausible(cloud: Prepared, place: Float[np.ndarray, "3"]) -> bool:

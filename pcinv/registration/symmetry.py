@@ -93,7 +93,7 @@ def turned_pose(
     normals = source.normals[meets] @ pose[:3, :3].T
     tried = [other for other in others if angle_deg(other, pose) >= DISTINCT_ANGLE_DEG]
     both = np.concatenate([moved, target.points])
-    seen = source.view is not None and target.view is not None
+    seen = source.view_point is not None and target.view_point is not None
     for axis in _axes(moved[meets], normals):
         for middle in (centroid, _box_middle(moved[meets], axis), _box_middle(both, axis)):
             tried += [_about(axis, angle, middle) @ pose for angle in ANGLES_DEG]

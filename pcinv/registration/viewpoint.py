@@ -139,30 +139,6 @@ def orient_towards(
     return np.where(facing < 0, -normals, normals)
 
 
-def orient_by_vote(
-    points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], found: ViewPoint,
-    voxel: float,
-) -> Float[np.ndarray, "n 3"]:
-    """Return the normals turned to the side from which the best places see each point.
-
-    A place votes for the points that it sees, with weight exp(score) and the cosine of the slant;
-    a point that no place sees is turned to the best one. Arguments and errors are as with
-    `find_view_point`.
-    """
-    from pcinv.registration import viewpoint_kernels as kernels
-
-    p, n, order = _canonical(points, normals, voxel)
-    unit, votes = _VOXEL / voxel, np.zeros(len(p))
-    middle = p.mean(0)
-    weights = np.exp(found.scores - found.scores[0])
-    kernels.vote(np.ascontiguousarray((p - middle).T * unit), np.ascontiguousarray(n.T),
-                 np.ascontiguousarray((found.places - middle) * unit), weights, votes)
-    in_place = np.empty_like(votes)
-    in_place[order] = votes
-    turned = np.where(in_place[:, None] < 0, -normals, normals)
-    return np.where(in_place[:, None] == 0, orient_towards(points, normals, found.position), turned)
-
-
 _DIRECTIONS = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)], np.float64) - 1.0
 
 

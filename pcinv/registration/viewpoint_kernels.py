@@ -238,29 +238,3 @@ def view_cues(
         out[q, 9] = covariance / math.sqrt(max(variance, 1e-12) * max(rough_variance, 1e-12))
         out[q, 10] = math.log(count + 1.0)
         out[q, 11] = math.sqrt(max(variance, 0.0))
-
-
-@jit
-def vote(
-    points: Floats, normals: Floats, eyes: Floats, weights: Floats, out: Floats
-) -> None:
-    """Add to `out` (N,) the weight times the cosine to the normal of each place that sees a point.
-
-    Positive where the normal points to the places.  points, normals : (3, N).  eyes : (Q, 3).
-    """
-    n = points.shape[1]
-    direction, distance, facing = np.empty((3, n)), np.empty(n), np.empty(n)
-    cell, touched = np.empty(n, np.int32), np.empty(n, np.int32)
-    image = np.full(SIDE * SIDE, _EMPTY)
-    for q in range(eyes.shape[0]):
-        _look(points, normals, eyes[q], direction, distance, facing)
-        _project_about_mean(direction, cell)
-        count = _draw(cell, distance, image, touched)
-        for k in range(n):
-            slant = distance[k] * CELL / max(facing[k], _STEEPEST)
-            if image[cell[k]] >= distance[k] - 0.1 - slant:
-                out[k] -= weights[q] * (direction[0, k] * normals[0, k]
-                                        + direction[1, k] * normals[1, k]
-                                        + direction[2, k] * normals[2, k])
-        for t in range(count):
-            image[touched[t]] = _EMPTY

@@ -165,3 +165,14 @@ def test_bad_input():
     ):
         with pytest.raises(error, match=text):
             call()
+
+
+def test_a_view_without_a_camera_contradicts_nothing_but_is_contradicted():
+    points, T = room(13), random_motion(5, 0.3)
+    blind, seeing = see(points, None), see(room(14), np.zeros(3))
+    assert (hidden_share(blind, seeing.points, T, MARGIN) == 0).all()
+    one_way = hidden_share(seeing, blind.points, T, MARGIN)
+    assert violation(blind, seeing, T, MARGIN) == one_way > 0
+    assert violation(seeing, blind, np.linalg.inv(T), MARGIN) == one_way
+    assert violation(blind, see(points, None), T, MARGIN) == 0
+    assert np.array_equal(blind.points, see(points, np.zeros(3)).points)

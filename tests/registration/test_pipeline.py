@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.surfaces import body, box, motion, moved, plane, pose_error, two_views
+from helpers.surfaces import body, body_view, box, motion, moved, plane, pose_error, two_views
 
 import pcinv
 from pcinv.errors import InputError, PcinvError, ShapeError, UnknownNameError
@@ -49,6 +49,16 @@ def test_the_truth_is_found_and_trusted(seed):
     assert 0.4 < found.overlap < 0.9 and found.inlier_rmse < 2 * found.voxel
     assert set(found.time_ms) == {stage.name for stage in found.stages}
     assert sum(found.time_ms.values()) == pytest.approx(sum(s.time_ms for s in found.stages))
+
+
+def test_a_scan_finds_its_place_on_the_whole_shape():
+    """The whole has no view point, but an outside: both its normals and the scan's are signed."""
+    scan, T_camera_body = body_view(30.0)
+    whole = moved(body(6000), motion(4))
+    found = pcinv.register(scan, whole)
+    assert_same(found.transform, motion(4) @ np.linalg.inv(T_camera_body), found.voxel)
+    assert found.verdict == "trusted" and found.view_points == "from all round, one of them"
+    assert found.contradiction < 0.02
 
 
 @pytest.mark.parametrize("method", ["sc2", "ransac", "fgr"])

@@ -14,7 +14,6 @@ from pcinv.registration import viewpoint_kernels as kernels
 from pcinv.registration.viewpoint import (
     find_view_point,
     looks_like_view_point,
-    orient_by_vote,
     orient_towards,
 )
 
@@ -87,11 +86,10 @@ def test_simulated_rooms(roughness):
         found = find_view_point(points, normals, VOXEL, use_roughness=roughness)
         assert np.linalg.norm(found.position) < 1.0
         assert agreement(points, orient_towards(points, normals, found.position)) > 0.97
-        assert agreement(points, orient_by_vote(points, normals, found, VOXEL)) > 0.97
 
 
 def test_real_fragments(fragments):
-    shares, votes = [], []
+    shares = []
     for scene, number in [("7-scenes", 0), ("7-scenes", 20), ("7-scenes", 41), ("sun3d-hotel", 1),
                           ("sun3d-hotel", 18), ("sun3d-mit", 5), ("sun3d-mit", 21)]:
         cloud = fragments(scene, number)
@@ -99,8 +97,7 @@ def test_real_fragments(fragments):
         points, normals = cloud.points @ R.T + t, cloud.raw_normals @ R.T
         found = find_view_point(points, normals, VOXEL)
         shares.append(agreement(points, orient_towards(points, normals, found.position), t))
-        votes.append(agreement(points, orient_by_vote(points, normals, found, VOXEL), t))
-    assert np.mean(shares) > 0.95 and np.mean(votes) > 0.95
+    assert np.mean(shares) > 0.95
     assert sum(s > 0.9 for s in shares) >= 6
 
 
@@ -118,18 +115,14 @@ class TestInvariance:
         again = find_view_point(points[order], normals[order], VOXEL)
         assert np.array_equal(again.position, found.position) and again.gap == found.gap
         assert np.array_equal(again.places, found.places)
-        voted = orient_by_vote(points, normals, found, VOXEL)
-        assert np.array_equal(orient_by_vote(points[order], normals[order], again, VOXEL),
-                              voted[order])
 
     def test_signs_of_the_normals_are_no_matter(self, view):
         points, normals, found = view
         sign = np.random.default_rng(1).choice([-1.0, 1.0], (len(points), 1))
         again = find_view_point(points, sign * normals, VOXEL)
         assert np.array_equal(again.position, found.position) and again.gap == found.gap
-        for orient in (lambda n: orient_towards(points, n, found.position),
-                       lambda n: orient_by_vote(points, n, found, VOXEL)):
-            assert np.array_equal(orient(normals), orient(sign * normals))
+        assert np.array_equal(orient_towards(points, normals, found.position),
+                              orient_towards(points, sign * normals, found.position))
 
     def test_the_place_turns_with_the_cloud(self, view):
         points, normals, found = view
@@ -224,13 +217,6 @@ def test_logarithm():
     assert np.abs(out - np.log(values)).max() < 1e-8
 
 
-def test_a_point_that_no_place_sees_is_turned_to_the_best_one():
-    points = np.array([[0.0, 0, 1], [0, 0, 2]] * 30)
-    found = vp.ViewPoint(np.zeros(3), np.inf, None, np.zeros((1, 3)), np.zeros(1))
-    normals = np.tile([0.0, 0, 1], (60, 1))
-    assert (orient_by_vote(points, normals, found, VOXEL) == -normals).all()
-
-
 class TestHostile:
     @pytest.mark.parametrize("name", ["one", "same", "line", "lattice", "sparse", "no normals"])
     def test_always_an_answer(self, name):
@@ -247,8 +233,6 @@ class TestHostile:
         found = find_view_point(points, normals, VOXEL)
         assert np.isfinite(found.places).all() and np.isfinite(found.scores).all()
         assert found.position.shape == (3,) and found.gap >= 0
-        turned = orient_by_vote(points, normals, found, VOXEL)
-        assert np.array_equal(np.abs(turned), np.abs(normals))
 
     def test_bad_input(self):
         p = np.random.default_rng(0).normal(size=(30, 3))
