@@ -51,6 +51,8 @@ def _view_points() -> Iterable[str]:
               help="Folder of your copy of it; generated sets need none.")
 @click.option("--method", type=params.Name("method", _methods), default="auto", metavar="NAME",
               help="How the pose is found.")
+@click.option("--weights", type=click.Path(), metavar="RUN|FILE",
+              help="A network for patches.  [default: the one that comes with pcinv]")
 @click.option("--pairs", type=click.IntRange(1), metavar="N",
               help="At most so many, evenly spaced.  [default: all]")
 @click.option("--scene", metavar="NAME", help="Only this scene.")
@@ -58,7 +60,7 @@ def _view_points() -> Iterable[str]:
 @click.option("--view-point", type=params.Name("view point", _view_points), default="auto",
               metavar="auto|origin|none|given",
               help="Where the cameras were; given: the truth, moved along with the clouds.")
-@click.option("--fast", is_flag=True, help="One size of features instead of two.")
+@click.option("--fast", is_flag=True, help="One size of histograms instead of two, no patches.")
 @click.option("--voxel", type=float, metavar="METRES",
               help="Working size.  [default: chosen from the data]")
 @click.option("--matches", is_flag=True, help="Measure inlier ratios too.")

@@ -20,13 +20,13 @@ from pcinv_cli.output import Outcome, Talk, to_plain
 def command(talk: Talk, pattern: str) -> Outcome:
     """Describe every backbone that matches."""
     from pcinv.errors import unknown_name
-    from pcinv.models.registry import BACKBONES, describe, list_models
+    from pcinv.models.registry import describe, list_models
 
     names = list_models(pattern)
     if not names:
-        raise unknown_name("backbone", pattern, BACKBONES, where="pcinv models")
+        raise unknown_name("backbone", pattern, list_models(), where="pcinv models")
     rows = [describe(name) for name in names]
-    if pattern in BACKBONES:
+    if pattern in list_models():
         return Outcome({"models": rows}, lambda t: show_fields(t, to_plain(rows[0])))
     return Outcome({"models": rows}, lambda t: _show(t, rows))
 

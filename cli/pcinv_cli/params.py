@@ -133,15 +133,16 @@ def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def _backbones() -> Iterable[str]:
-    from pcinv.models.registry import BACKBONES
+    from pcinv.models.registry import list_models
 
-    return BACKBONES
+    return list_models()
 
 
 def _datasets() -> Iterable[str]:
     from pcinv_data import DATASETS
+    from pcinv_data.room_store import SETS
 
-    return DATASETS
+    return [*DATASETS, *SETS]
 
 
 def _pair_sets() -> Iterable[str]:
@@ -157,15 +158,15 @@ def _all_datasets() -> Iterable[str]:
 
 
 def _tasks() -> Iterable[str]:
-    from pcinv.models.registry import BACKBONES
+    from pcinv.models.registry import get_spec, list_models
 
-    return sorted({task for spec in BACKBONES.values() for task in spec.tasks})
+    return sorted({task for name in list_models() for task in get_spec(name).tasks})
 
 
 def _presets() -> Iterable[str]:
-    from pcinv.models.registry import BACKBONES
+    from pcinv.models.registry import get_spec, list_models
 
-    return sorted({preset for spec in BACKBONES.values() for preset in spec.presets})
+    return sorted({preset for name in list_models() for preset in get_spec(name).presets})
 
 
 def _methods() -> Iterable[str]:

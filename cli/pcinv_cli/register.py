@@ -24,15 +24,18 @@ from pcinv_cli.output import Outcome, Talk
     force={}, dry_run={})
 @click.argument("source", type=click.Path(), required=False)
 @click.argument("target", type=click.Path(), required=False)
-@click.option("--method", type=params.METHOD, default="auto", metavar="auto|icp",
-              help="How the motion is found; icp starts where the clouds are.")
+@click.option("--method", type=params.METHOD, default="auto", metavar="auto|patch|sc2|icp",
+              help="How the motion is found: auto takes histograms, then learned patches; icp "
+                   "starts where the clouds are.")
+@click.option("--weights", type=click.Path(), metavar="RUN|FILE",
+              help="A network for patches.  [default: the one that comes with pcinv]")
 @click.option("--view-point", "--viewpoint", "view_point", type=params.VIEW_POINT, default="auto",
               metavar="auto|origin|none|X,Y,Z", help="Where the cameras were, in both frames.")
 @click.option("--voxel", type=click.FloatRange(min=0, min_open=True), metavar="V",
               help="Working size, in the units of the clouds.  [default: from the data]")
 @click.option("--init", type=click.Path(), metavar="T.txt",
               help="A motion to refine; nothing is searched for.")
-@click.option("--fast", is_flag=True, help="One size of features instead of two.")
+@click.option("--fast", is_flag=True, help="One size of histograms instead of two, no patches.")
 @click.option("--scale", is_flag=True,
               help="The units differ, nobody knows how: find the scale as well.")
 @click.option("--explain", is_flag=True, help="Say what each stage did, and its time.")
@@ -47,7 +50,7 @@ from pcinv_cli.output import Outcome, Talk
 def command(talk: Talk, source: str | None, target: str | None, pairs: str | None,
             folder: str | None, jobs: int | None, cluster: str | None, output: tuple[str, ...],
             init: str | None, scale: bool, explain: bool, force: bool, dry_run: bool,
-            **settings: Any) -> Outcome:
+            weights: str | None, **settings: Any) -> Outcome:
     """Register one pair or many; `settings` are those of `pcinv.register`."""
     if pairs is None and folder is None:
         if source is None or target is None:
@@ -60,8 +63,8 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
         from pcinv_cli.register_one import register_one
 
         return register_one(talk, source, target, output, init, explain, force, dry_run,
-                            settings | {"scale": scale})
-    _check_many(source, pairs, folder, output, init, explain, scale)
+                            settings | {"scale": scale, "weights": weights})
+    _check_many(source, pairs, folder, output, init, explain, scale, weights)
     from pcinv_cli.register_many import register_many
 
     return register_many(talk, pairs, folder, output[0], params.workers(jobs, cluster), force,
@@ -69,10 +72,12 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
 
 
 def _check_many(source: str | None, pairs: str | None, folder: str | None,
-                output: tuple[str, ...], init: str | None, explain: bool, scale: bool) -> None:
+                output: tuple[str, ...], init: str | None, explain: bool, scale: bool,
+                weights: str | None) -> None:
     option = "--folder" if pairs is None else "--pairs"
     wrong = [("--folder", folder is not None and pairs is not None), ("SOURCE", source is not None),
-             ("--init", init is not None), ("--explain", explain), ("--scale", scale)]
+             ("--init", init is not None), ("--explain", explain), ("--scale", scale),
+             ("--weights", weights is not None)]
     for name, given in wrong:
         if given:
             raise UsageError(f"{name} does not go with {option}", where=name,

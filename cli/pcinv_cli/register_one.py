@@ -30,7 +30,9 @@ def register_one(talk: Talk, source: str, target: str, output: tuple[str, ...], 
     item = _check_outputs(output, (source, target, init), force)
     start = None if init is None else read_pose(init)
     talk.say(f"registering {source} to {target}")
-    found = pcinv.register(source, target, init=start, **settings)
+    weights = settings.pop("weights", None)
+    descriptor = None if weights is None else pcinv.load_model(weights).model
+    found = pcinv.register(source, target, init=start, descriptor=descriptor, **settings)
     if explain:
         for stage in found.stages:
             talk.say(f"{stage.name:<12}{stage.time_ms:>8,.0f} ms  {stage.words}")

@@ -32,7 +32,7 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
 @click.option("--backbone", type=params.BACKBONE, metavar="NAME",
               help="Backbone, see pcinv models.  [default: risurconv]")
 @click.option("--task", type=params.TASK, metavar="NAME",
-              help="classification or part_segmentation.  [default: classification]")
+              help="classification, part_segmentation, matching.  [default: classification]")
 @click.option("--preset", type=params.PRESET, metavar="light|paper",
               help="Sizes of the network.  [default: the backbone's first]")
 @click.option("--dataset", type=params.DATASET, metavar="NAME",
@@ -50,11 +50,12 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
     flags = {_FLAGS[name]: value for name, value in options.items()}
     config, sources = (resolve(config_file, settings, flags) if resume is None
                        else _resumed(resume, config_file, settings, flags))
-    if sources.get("data.dataset") == "default":
+    if config.data.dataset == "shapes" and sources.get("data.dataset") == "default":
         talk.say("training on the generated shapes; for a real data set: --dataset NAME --root DIR "
                  "(pcinv data list)")
+    is_matching = config.model.task == "matching"
     if dry_run:
-        return _plan(config, sources)
+        return _plan_matching(config, sources) if is_matching else _plan(config, sources)
 
     from pcinv.engine.trainer import train
 
@@ -62,7 +63,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
         run = train(config, output=output, resume=resume, force=force, callback=progress)
     if not talk.speaks:
         return Outcome({}, lambda t: None)
-    return _measured(talk, run, config)
+    return _matched(run) if is_matching else _measured(talk, run, config)
 
 
 def _resumed(resume: str, config_file: str | None, settings: tuple[str, ...],
@@ -101,6 +102,41 @@ def _plan(config: Any, sources: dict[str, str]) -> Outcome:
         show_values(talk, config, sources)
         talk.result()
         show_fields(talk, sizes)
+
+    return Outcome(result, show)
+
+
+def _plan_matching(config: Any, sources: dict[str, str]) -> Outcome:
+    """Say what would be trained, and make no rooms."""
+    from pcinv.engine.loading import build_model
+    from pcinv.tasks import Labels
+
+    model = build_model(config, Labels(()), 0)
+    sizes = {"num_parameters": sum(p.numel() for p in model.parameters())}
+
+    def show(talk: Talk) -> None:
+        show_values(talk, config, sources)
+        talk.result()
+        show_fields(talk, sizes)
+
+    return Outcome({"config": tree_of(config), "sources": sources, "sizes": sizes,
+                    "written": False}, show)
+
+
+def _matched(run: Any) -> Outcome:
+    """Show what a descriptor reached on the rooms kept for validation."""
+    following = [f"pcinv register A B --method patch --weights {run.path}",
+                 "pcinv benchmark registration --dataset rooms --method patch "
+                 f"--weights {run.path}"]
+    result = {"run": run.path, "weights": run.weights, "dataset": run.dataset,
+              "num_samples": run.num_samples, "metrics": run.metrics, "next": following}
+
+    def show(talk: Talk) -> None:
+        talk.result(f"validation: {figures(run.metrics)}")
+        talk.result(f"run: {run.path}")
+        talk.say("next:")
+        for line in following:
+            talk.say(f"  {line}")
 
     return Outcome(result, show)
 

@@ -9,6 +9,7 @@ from pcinv_data.registry import (
     list_datasets,
     load_dataset,
 )
+from pcinv_data.room_store import load_rooms
 from pcinv_data.verify import VerifyReport, verify_dataset
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "describe_dataset",
     "list_datasets",
     "load_dataset",
+    "load_rooms",
     "make_dataset",
     "verify_dataset",
 ]

@@ -36,7 +36,8 @@ def run_registration(
     scene: str | None = None, rotate: bool = False, view_point: str = "auto", fast: bool = False,
     voxel: float | None = None, matches: bool = False, negatives: int = 0, jobs: int = 1,
     cluster: str | None = None,
-    output: str | Path | None = None, seed: int = 0, callback: Callback | None = None,
+    output: str | Path | None = None, seed: int = 0, weights: str | Path | None = None,
+    callback: Callback | None = None,
 ) -> dict[str, Any]:
     """Register the pairs of a data set and return the figures of its benchmark, ready for JSON.
 
@@ -47,7 +48,8 @@ def run_registration(
     dataset, root : a key of `pcinv_data.pairs.PAIR_SETS`, and the folder of your copy. The clouds
         of generated sets are made there; without a root in `clouds` of the output, and without
         both in a folder that is removed when the program ends.
-    method, fast, voxel, seed : of `pcinv.register`. The seed also draws motions and negatives.
+    method, fast, voxel, seed, weights : of `pcinv.register`. The seed also draws motions and
+        negatives.
     pairs : at most so many, evenly spaced over the list; all where None. Pairs of neighbours in
         time are left out, since no recall counts them; `matches` of all pairs takes them in.
     scene : only this one.
@@ -108,7 +110,8 @@ def run_registration(
     settings = Settings(
         dataset=dataset, root=str(Path(root or "").resolve()) if kept.needs_root else "generated",
         version=pcinv.__version__, method=method, view_point=used, rotate=rotate, fast=fast,
-        voxel=voxel, matches=matches, seed=seed)
+        voxel=voxel, matches=matches, seed=seed,
+        weights=None if weights is None else str(Path(weights).resolve()))
     if not kept.needs_root and output is not None:
         check_settings(Path(output), settings)
         root = Path(output) / CLOUDS if root is None else root

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Settings:
     voxel: float | None = None
     matches: bool = False
     seed: int = 0
+    weights: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,8 @@ def _answer(trial: Trial, settings: Settings, motions: Motions | None, truth: np
     laid = [cloud - camera for cloud, camera in zip(clouds, cameras, strict=True)]
     start = time.perf_counter()
     found = pcinv.register(*laid, method=settings.method, view_point=view_point,
-                           voxel=settings.voxel, fast=settings.fast, seed=settings.seed)
+                           voxel=settings.voxel, fast=settings.fast, seed=settings.seed,
+                           descriptor=descriptor_of(settings.weights))
     spent = (time.perf_counter() - start) * 1e3
     pose = np.array(found.transform, np.float64)
     pose[:3, 3] += cameras[1] - pose[:3, :3] @ cameras[0]
@@ -124,9 +127,17 @@ def _answer(trial: Trial, settings: Settings, motions: Motions | None, truth: np
     if settings.matches and truth is not None:
         laid_truth = truth.copy()
         laid_truth[:3, 3] -= cameras[1] - truth[:3, :3] @ cameras[0]
-        ratio = _inlier_ratio(laid, found, view_point, settings.fast, laid_truth)
+        ratio = _inlier_ratio(laid, found, view_point, settings, laid_truth)
     return {"pose": pose.tolist(), "verdict": found.verdict, "score": float(found.score),
             "inlier_ratio": ratio, "numbers": numbers, "time_ms": spent}
+
+
+@lru_cache(maxsize=1)
+def descriptor_of(weights: str | None) -> Any:
+    """Return the network of a run or file, or None; read once in a process."""
+    import pcinv
+
+    return None if weights is None else pcinv.load_model(weights).model
 
 
 def _overlap(pair: RegistrationPair, dataset: str) -> float:
@@ -135,7 +146,7 @@ def _overlap(pair: RegistrationPair, dataset: str) -> float:
     return measure_overlap(pair, PAIR_SETS[dataset].overlap_radius)
 
 
-def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, fast: bool,
+def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, settings: Settings,
                   truth: np.ndarray) -> float:
     """Return the share of right matches among those that the answer was found from."""
     from pcinv.metrics.registration import inlier_ratio
@@ -145,8 +156,9 @@ def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, fast: b
     from pcinv.registration.search import match
     from pcinv.registration.sight import sights
 
-    supports = FAST_SUPPORTS if fast else SUPPORTS
-    source, target = (prepare(points_of(cloud, name).points, found.voxel, supports)
+    supports = FAST_SUPPORTS if settings.fast else SUPPORTS
+    source, target = (replace(prepare(points_of(cloud, name).points, found.voxel, supports),
+                              descriptor=descriptor_of(settings.weights))
                       for cloud, name in zip(clouds, ("source", "target"), strict=True))
     chosen = None
     for sight in sights((source, target), view_point):
@@ -157,7 +169,7 @@ def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, fast: b
     if chosen is None:
         return 0.0
     source, target = chosen.prepared()
-    matches = match(source, target, sign_free=chosen.sign_free)
+    matches = match(source, target, found.features)
     x = np.concatenate([source.origin + source.unit * matched.x for matched in matches])
     y = np.concatenate([target.origin + target.unit * matched.y for matched in matches])
     return inlier_ratio(x, y, truth)

@@ -9,6 +9,7 @@ not made again. No room of the test set `rooms` is among them.
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcinv.errors import DatasetError
+from pcinv.errors import DatasetError, unknown_name
+from pcinv_data.generated_pairs import process_folder
 from pcinv_data.room_pairs import VERSION
 from pcinv_data.rooms import make_room, scan_room
 
+log = logging.getLogger(__name__)
+
+SETS = ("rooms",)
+"""Sets of scans that matching is trained on."""
 FIRST_SEED = 10_000
 """Of the rooms; those below belong to other sets."""
 FRAGMENTS = 8
+DEFAULT_COUNT = 120
 
 
 class ScannedRoom(NamedTuple):
@@ -34,6 +41,26 @@ class ScannedRoom(NamedTuple):
 
     fragments: list[np.ndarray]
     T_room_fragment: np.ndarray
+
+
+def load_rooms(name: str, root: str | Path | None = None, limit: int | None = None, jobs: int = 1
+               ) -> list[ScannedRoom]:
+    """Return the rooms of a set to train matching with, after making those that are not there.
+
+    name : "rooms".  root : where they are kept; None for a folder that the program removes.
+    limit : how many.  jobs : processes that make them.
+
+    Raises UnknownNameError for another set, DatasetError for a damaged file, LimitError where
+    nothing can be written.
+    """
+    if name not in SETS:
+        raise unknown_name("data set of scans", name, SETS, where="dataset")
+    folder, count = process_folder() if root is None else Path(root), limit or DEFAULT_COUNT
+    for number, file in enumerate(make_rooms(folder, count, jobs), 1):
+        if number % 20 == 0:
+            log.info("%d of %d rooms, the last is %s", number, count, file.name)
+    rooms = [read_room(file) for file in room_files(folder, count)]
+    return [room for room in rooms if len(room.fragments)]
 
 
 def room_files(root: Path, count: int) -> list[Path]:

@@ -35,7 +35,7 @@ class ModelConfig:
 
     backbone: str = "risurconv"
     preset: str | None = None
-    task: Literal["classification", "part_segmentation"] = "classification"
+    task: Literal["classification", "part_segmentation", "matching"] = "classification"
     overrides: Tree = Field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -32,6 +33,7 @@ from pcinv.engine.memory import keep_freed_memory
 from pcinv.engine.nonfinite import report_non_finite
 from pcinv.engine.optim import learning_rate, make_optimizer
 from pcinv.engine.progress import Pace, Tick
+from pcinv.engine.scans import load_rooms
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
@@ -100,13 +102,15 @@ def train(
         raise UsageError("neither a configuration nor a run to resume", where="config",
                          hint="pcinv.train(Config())")
     accelerator = make_accelerator(config.train)
-    train_data = load_split(config, "train")  # before anything is written
+    is_matching = config.model.task == "matching"
+    # before anything is written
+    train_data = load_rooms(config) if is_matching else load_split(config, "train")
     run = _open(accelerator, config, output, resume, force)
     log = run / runs.LOG if accelerator.is_main_process else None
     with runs.log_to(log), StopRequest() as stop:
         try:
-            return _train(config, train_data, accelerator, run, resume is not None, stop,
-                          callback)
+            work: Callable[..., Run] = _train_matching if is_matching else _train
+            return work(config, train_data, accelerator, run, resume is not None, stop, callback)
         except torch.OutOfMemoryError as error:
             raise LimitError("out of GPU memory", where="train.batch_size",
                              hint="--set train.batch_size with half as many clouds") from error
@@ -119,6 +123,16 @@ def train(
         except PcinvError as error:
             logger.info("stopped: %s", error)
             raise
+
+
+def _train_matching(config: Config, rooms: Any, accelerator: Accelerator, run: Path, *rest: Any
+                    ) -> Run:
+    from pcinv.engine.matching import train_matching
+
+    count = train_matching(config, rooms, accelerator, run, *rest)
+    best = load_weights(run, "best")
+    return Run(run, best.path, best.meta.metrics, load_weights(run, "last").meta.metrics,
+               "none", config.data.dataset, count)
 
 
 def _train(

@@ -5,7 +5,6 @@ linear layers: 32 numbers of length 1. A turn about the axis by whole azimuths c
 the grid itself turns with the cloud (`pcinv.nn.cylinder_grid`), so neither does a rotation of the
 cloud with its axes. A mirror image gets another descriptor.
 
-Not a row of `pcinv.models.registry`: that holds backbones, which take whole clouds and tasks.
 The idea of a cylindrical patch with circular convolutions is that of SpinNet (Ao et al., CVPR 2021,
 arXiv 2011.12149); grid, sizes and layers are ours.
 
@@ -19,6 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from pcinv.nn.cylinder_grid import (
     grids,
     key_frames,
 )
+from pcinv.nn.overrides import with_overrides
 from pcinv.nn.rows import LinearNorm, norm_affine
 from pcinv.ops.threads import each_alone
 
@@ -98,6 +99,8 @@ class CylinderPatch(nn.Module):
     log_scale : logarithm of the scale (1 / temperature) of the loss, which learns it.
     """
 
+    min_points = 1
+
     def __init__(self, hyper: Hyper | None = None) -> None:
         super().__init__()
         self.hyper = hyper or Hyper()
@@ -131,6 +134,14 @@ class CylinderPatch(nn.Module):
             return F.normalize(self.out(hidden(pooled)), dim=1)
 
         return network
+
+
+def build(
+    name: str, *, task: str, num_classes: int, preset: str, num_categories: int,
+    overrides: dict[str, Any],
+) -> CylinderPatch:
+    """Make the network; `overrides` are fields of `Hyper`. Raises ConfigError for others."""
+    return CylinderPatch(with_overrides(Hyper(), overrides, name))
 
 
 def describe(

@@ -70,17 +70,41 @@ BACKBONES: dict[str, BackboneSpec] = {
     )
 }
 
+MATCHERS: dict[str, BackboneSpec] = {
+    spec.name: spec
+    for spec in (
+        BackboneSpec(
+            name="cylinder_patch",
+            title="Cylinder patch: circular convolutions on the patch around a point",
+            module="cylinder_patch",
+            paper="the patch is that of SpinNet, Ao et al.: CVPR 2021, arXiv 2011.12149; ours",
+            symmetry="SE(3)",
+            tasks=("matching",),
+            presets={"light": "170 thousand parameters, patches of six voxels"},
+            min_points=1,
+            needs_normals=True,
+            recipe={
+                "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 120},
+                "optim": {"lr": 3e-3, "weight_decay": 1e-3, "warmup_epochs": 0.2, "grad_clip": 5.0},
+                "train": {"epochs": 8, "batch_size": 8},
+            },
+        ),
+    )
+}
+"""Networks that describe places, to be matched: scans go in, not clouds with a class."""
+
 
 def get_spec(name: str) -> BackboneSpec:
     """Return the row of `name`; raise `UnknownNameError` with the nearest names."""
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
-    return BACKBONES[name]
+    rows = {**BACKBONES, **MATCHERS}
+    if name not in rows:
+        raise unknown_name("backbone", name, rows)
+    return rows[name]
 
 
 def list_models(pattern: str = "*") -> list[str]:
     """Return the names that match a shell pattern, in alphabetical order."""
-    return sorted(fnmatch.filter(BACKBONES, pattern))
+    return sorted(fnmatch.filter([*BACKBONES, *MATCHERS], pattern))
 
 
 def create_model(

@@ -11,7 +11,7 @@ Letters: B batch, N points, S centres, K neighbours, C channels, L levels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,11 +20,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pcinv.checks import check_points, check_same_points
-from pcinv.errors import ConfigError, InputError, nearest
+from pcinv.errors import InputError
 from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.backbone import Features, forward_by_size
 from pcinv.nn.fused import chunks, is_fused
+from pcinv.nn.overrides import with_overrides
 from pcinv.nn.points import Points
 from pcinv.nn.pooling import linear_norm_relu_max
 from pcinv.nn.risp import cyclic_order, riconv_features, risp_features
@@ -381,11 +382,4 @@ def build(
     hyper = SIZES[task, preset]
     if name == "riconv2":
         hyper = replace(hyper, features="riconv8", attention=False)
-    known = [f.name for f in fields(Hyper)]
-    for key in overrides:
-        if key not in known:
-            near = nearest(key, known) or known
-            raise ConfigError(f"{name} has no hyper-parameter '{key}'", where=f"model.{key}",
-                              hint=f"did you mean {' or '.join(near)}?")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
-    return RISurConv(replace(hyper, **values), task, num_classes, num_categories)
+    return RISurConv(with_overrides(hyper, overrides, name), task, num_classes, num_categories)

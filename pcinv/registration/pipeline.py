@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from pcinv.errors import InputError, unknown_name
 from pcinv.ops.threads import each_alone
 from pcinv.registration.clouds import LEAST_POINTS, Source, name_of, points_of
 from pcinv.registration.evidence import gather_evidence
+from pcinv.registration.patches import WEIGHTS
 from pcinv.registration.prepare import (
     SUPPORTS,
     VOXEL,
@@ -35,7 +37,7 @@ from pcinv.registration.sight import Sight, sights
 from pcinv.registration.similarity import ScaleEstimate, estimate_scale
 from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_evidence
 
-METHODS = ("auto", *ESTIMATORS, "icp")
+METHODS = ("auto", "patch", *ESTIMATORS, "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
 
 
@@ -58,24 +60,27 @@ class _Log:
 def register(
     source: Source, target: Source, *, method: str = "auto", view_point: Any = "auto",
     voxel: float | None = None, init: Float[np.ndarray, "4 4"] | None = None, fast: bool = False,
-    scale: bool = False, seed: int = 0,
+    scale: bool = False, seed: int = 0, descriptor: torch.nn.Module | None = None,
 ) -> RegistrationResult:
     """Find the motion that takes the source into the frame of the target.
 
     Parameters
     ----------
     source, target : files, clouds, meshes or arrays (N, 3), in the same units unless `scale`.
-    method : "auto" or "sc2" (second-order compatibility), "ransac", "fgr" or "kiss" (published
-        estimators to compare with; all that is before and after them is the same), or "icp" (from
-        `init`, or from where the clouds are).
+    method : "auto" (histograms of angles first; learned patches where these leave a doubt), "patch"
+        or "sc2" (patches or histograms alone), "ransac", "fgr" or "kiss" (published estimators to
+        compare with sc2; all that is before and after them is the same), or "icp" (from `init`, or
+        from where the clouds are).
     view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames. auto is
         where a file or a `PointCloud` says, or the origin if it looks so, or a guess, or none.
     voxel : working size, in the units of the clouds; chosen from the data where None.
     init : (4, 4) a pose to refine; nothing is searched for.
-    fast : one support instead of two.
+    fast : one support instead of two, and no patches.
     scale : the scale between the clouds is not known either, and is found first; the transform is
         then scale * R | t. Takes several times as long.
     seed : of the sampling of meshes; nothing else is drawn.
+    descriptor : a network for patches, `pcinv.load_model(run).model`; None for the one that comes
+        with the package.
 
     Raises
     ------
@@ -131,13 +136,15 @@ def register(
         start = np.eye(4)
     if start is not None:
         return _from_start(clouds, prepared, start, gaps, chosen, log)
+    prepared = tuple(replace(cloud, descriptor=descriptor) for cloud in prepared)
     best: RegistrationResult | None = None
-    for sight in sights(prepared, view_point, told):
+    for sight, kind in ((one, kind) for one in sights(prepared, view_point, told)
+                        for kind in _kinds(one, method, fast, descriptor is not None)):
         with log.stage("view points") as say:
             seen = sight.prepared()
             say(sight.words)
-        found = _search(seen, sight, method, log)
-        result = _conclude(clouds, seen, found, sight.words, method, gaps, chosen, log)
+        found = _search(seen, kind, method, log)
+        result = _conclude(clouds, seen, found, sight.words, method, gaps, chosen, log, kind)
         if best is None or _rank(result) > _rank(best):
             best = result
         if is_settled(result.verdict, result.reasons):
@@ -178,18 +185,27 @@ def _rank(result: RegistrationResult) -> tuple[bool, float]:
     return result.verdict == "trusted", result.score
 
 
-def _search(
-    seen: tuple[Prepared, Prepared], sight: Sight, method: str, log: _Log
-) -> Found:
+def _kinds(sight: Sight, method: str, fast: bool, has_own: bool) -> tuple[str, ...]:
+    """Return the kinds of features to try, one after the other."""
+    if sight.sign_free:
+        return ("sign_free_fpfh",)
+    if method == "patch":
+        return ("patch",)
+    if method == "auto" and not fast and (has_own or WEIGHTS.is_file()):
+        return ("fpfh", "patch")
+    return ("fpfh",)
+
+
+def _search(seen: tuple[Prepared, Prepared], kind: str, method: str, log: _Log) -> Found:
     source, target = seen
     with log.stage("features") as say:
-        for cloud in seen:
-            cloud.features(sign_free=sight.sign_free)
-        say(f"{'sign-free ' if sight.sign_free else ''}FPFH of radius "
+        each_alone(lambda cloud: cloud.features(kind), seen)
+        say("learned patches" if kind == "patch" else
+            f"{'sign-free ' if kind == 'sign_free_fpfh' else ''}FPFH of radius "
             + " and ".join(f"{radius} voxels" for radius, _ in source.supports))
     with log.stage("search") as say:
-        found = search(source, target, sign_free=sight.sign_free,
-                       estimator="sc2" if method == "auto" else method)
+        found = search(source, target, kind=kind,
+                       estimator="sc2" if method in ("auto", "patch") else method)
         say(f"{sum(len(m.x) for m in found.matches):,} matches, {len(found.candidates)} poses; "
             "the best score " + ", ".join(f"{c.score:.3g}" for c in found.candidates[:3]))
     return found
@@ -200,7 +216,7 @@ def _from_start(
 ) -> RegistrationResult:
     source, target = prepared
     with log.stage("search") as say:
-        matches = match(source, target, sign_free=True)
+        matches = match(source, target, "sign_free_fpfh")
         candidate = judge(source, target, matches, to_prepared(start, source, target))
         say("refined from the given pose; nothing is searched for")
     return _conclude(clouds, prepared, Found([candidate], matches), "none", "icp", gaps, voxel, log)
@@ -208,7 +224,7 @@ def _from_start(
 
 def _conclude(
     clouds: Any, seen: tuple[Prepared, Prepared], found: Found, words: str, method: str,
-    gaps: tuple[float, float], voxel: float, log: _Log,
+    gaps: tuple[float, float], voxel: float, log: _Log, kind: str = "sign_free_fpfh",
 ) -> RegistrationResult:
     """Polish the best pose on all points, gather the evidence and judge."""
     source, target = seen
@@ -233,8 +249,8 @@ def _conclude(
         score=evidence.score, runner_up=evidence.runner_up, contradiction=evidence.contradiction,
         condition=more.condition, open_motions=evidence.open_motions,
         alternatives=tuple(to_clouds(p, source, target) for p in more.alternatives),
-        method=method, view_points=words, spacing=gaps, voxel=voxel, time_ms=dict(log.time_ms),
-        stages=tuple(log.stages))
+        method=method, features=kind, view_points=words, spacing=gaps, voxel=voxel,
+        time_ms=dict(log.time_ms), stages=tuple(log.stages))
 
 
 def _unit_mismatch(clouds: Any, gaps: tuple[float, float]) -> str:

@@ -25,6 +25,8 @@ VOXEL = 0.05
 SUPPORTS = ((5, 100), (7, 200))
 """Radius of the features in voxels, and neighbours at most."""
 NORMAL_SUPPORT = (2, 30)
+FEATURES = ("fpfh", "sign_free_fpfh", "patch")
+"""Kinds of features; the second needs no orientation of the normals, the third is learned."""
 SENSED = 1500
 """Points that are held against the view of the other cloud."""
 REACH = 2 * VOXEL
@@ -45,6 +47,8 @@ class Prepared:
     view_point : (3,) or None.  is_closed : the normals point out of a shape seen from all round.
     origin, unit : a prepared point p is at origin + unit * p in the file's frame.
     supports : of the features.  table : neighbours of these.
+    raw : (M, 3) the points it was made from, in their frame.
+    descriptor : the network for patches; None for the one that comes with the package.
     """
 
     points: Float[np.ndarray, "n 3"]
@@ -54,13 +58,20 @@ class Prepared:
     unit: float
     supports: tuple[Support, ...]
     table: NeighbourTable
+    raw: Float[np.ndarray, "m 3"] = field(repr=False)
     is_closed: bool = False
-    _described: dict[bool, list[torch.Tensor]] = field(default_factory=dict, repr=False)
+    descriptor: torch.nn.Module | None = field(default=None, repr=False)
+    _described: dict[str, list[torch.Tensor]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def view(self) -> View:
         """What the camera saw, if there is one, and what is held against the other camera."""
         return see(self.points, self.view_point, SENSED)
+
+    @property
+    def voxel(self) -> float:
+        """Voxel in the units of the file."""
+        return self.unit * VOXEL
 
     @property
     def is_oriented(self) -> bool:
@@ -73,15 +84,25 @@ class Prepared:
         grid = make_grid(self.points, REACH)
         return grid, np.ascontiguousarray(self.normals[grid.rank])
 
-    def features(self, *, sign_free: bool = False) -> list[torch.Tensor]:
-        """Return unit-length features (N, C) float32: of each support, and of all together."""
-        if sign_free not in self._described:
-            describe = sign_free_fpfh if sign_free else fpfh
-            values = torch.from_numpy(describe(self.points, self.normals, self.table))
-            single = list(torch.nn.functional.normalize(values, dim=2).float())
-            joint = torch.nn.functional.normalize(torch.cat(single, dim=1), dim=1)
-            self._described[sign_free] = [*single, joint] if len(single) > 1 else single
-        return self._described[sign_free]
+    def features(self, kind: str = "fpfh") -> list[torch.Tensor]:
+        """Return unit-length features (N, C) float32 of a kind of `FEATURES`.
+
+        Of histograms: of each support, and of all together.
+        """
+        if kind not in self._described:
+            self._described[kind] = self._describe(kind)
+        return self._described[kind]
+
+    def _describe(self, kind: str) -> list[torch.Tensor]:
+        if kind == "patch":
+            from pcinv.registration.patches import describe_patches  # brings the networks
+
+            return [describe_patches(self)]
+        describe = sign_free_fpfh if kind == "sign_free_fpfh" else fpfh
+        values = torch.from_numpy(describe(self.points, self.normals, self.table))
+        single = list(torch.nn.functional.normalize(values, dim=2).float())
+        joint = torch.nn.functional.normalize(torch.cat(single, dim=1), dim=1)
+        return [*single, joint] if len(single) > 1 else single
 
 
 def surface_normals(
@@ -115,7 +136,8 @@ def prepare(
     index, counts = neighbour_table(
         small, [(radius * VOXEL, most) for radius, most in (normal_support, *supports)])
     normals = surface_normals(small, index, counts[0])
-    return Prepared(small, normals, None, origin, unit, supports, NeighbourTable(index, counts[1:]))
+    return Prepared(small, normals, None, origin, unit, supports, NeighbourTable(index, counts[1:]),
+                    points)
 
 
 def to_clouds(

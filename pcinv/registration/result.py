@@ -35,6 +35,7 @@ class RegistrationResult:
     condition : (6,) how firmly the surfaces hold each motion, from the loosest, 0 to about 1.
     open_motions : motions that the surfaces leave open, in words.
     alternatives : other poses that fit almost as well, best first.
+    features : the kind that the answer was found with.
     view_points : which view points were used, in words.
     spacing : median distances between neighbouring points, (source, target).  voxel : working size.
     """
@@ -54,6 +55,7 @@ class RegistrationResult:
     open_motions: tuple[str, ...]
     alternatives: tuple[Float[np.ndarray, "4 4"], ...]
     method: str
+    features: str
     view_points: str
     spacing: tuple[float, float]
     voxel: float
@@ -86,6 +88,6 @@ class RegistrationResult:
             "alternatives": [pose.tolist() for pose in self.alternatives],
             "rotation_angle_deg": self.rotation_angle_deg,
             "translation_norm": self.translation_norm, "scale": self.scale,
-            "method": self.method, "view_points": self.view_points,
+            "method": self.method, "features": self.features, "view_points": self.view_points,
             "spacing": list(self.spacing), "voxel": self.voxel, "time_ms": self.time_ms,
         }

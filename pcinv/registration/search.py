@@ -32,6 +32,8 @@ INLIER = 2 * VOXEL
 MARGIN = 3 * VOXEL
 PLACE = 5 * VOXEL
 """Matches nearer to each other tell the same thing: they count as one place."""
+MATCHES = {"fpfh": (2, 2500), "patch": (1, 4000)}
+"""How many features a match may be among the best of, both ways, and how many matches are kept."""
 STARTS = 5
 """Poses of each kind of features that are refined."""
 LEAST_FIRM = 1e-3
@@ -71,15 +73,16 @@ class Found(NamedTuple):
     matches: list[Matched]
 
 
-def match(source: Prepared, target: Prepared, *, sign_free: bool = False) -> list[Matched]:
-    """Return the mutual matches of each kind of features."""
+def match(source: Prepared, target: Prepared, kind: str = "fpfh") -> list[Matched]:
+    """Return the mutual matches of a kind of features: a set for each support."""
+    k, limit = MATCHES.get(kind, MATCHES["fpfh"])
+
     def one(features: tuple[torch.Tensor, torch.Tensor]) -> Matched:
-        found = mutual_matches(*features)
+        found = mutual_matches(*features, k=k, limit=limit)
         return Matched(source.points[found.source_index.numpy()],
                        target.points[found.target_index.numpy()])
 
-    return each_alone(one, list(zip(source.features(sign_free=sign_free),
-                                    target.features(sign_free=sign_free), strict=True)))
+    return each_alone(one, list(zip(source.features(kind), target.features(kind), strict=True)))
 
 
 def propose(
@@ -158,18 +161,18 @@ def is_distinct(
 
 
 def search(
-    source: Prepared, target: Prepared, *, sign_free: bool = False, estimator: str = "sc2",
+    source: Prepared, target: Prepared, *, kind: str = "fpfh", estimator: str = "sc2",
     starts: int = STARTS,
 ) -> Found:
     """Return refined poses, best first, each two of them distinct.
 
-    estimator : a name of `ESTIMATORS`.
+    kind : of the features, see `FEATURES`.  estimator : a name of `ESTIMATORS`.
 
     Raises UnknownNameError for another, DependencyError where its package is not installed.
     """
     if estimator not in ESTIMATORS:
         raise unknown_name("estimator", estimator, ESTIMATORS)
-    matches = match(source, target, sign_free=sign_free)
+    matches = match(source, target, kind)
     if estimator == "sc2":
         poses = [pose for some in each_alone(
             lambda matched: propose(source, target, matched, starts), matches) for pose in some]

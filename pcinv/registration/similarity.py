@@ -184,7 +184,7 @@ def _agreement(
 ) -> tuple[int, Float[np.ndarray, "4 4"]]:
     """Return how many matches agree on a motion at this scale, and the similarity they make."""
     source, target = _prepared(moving, fixed, scale, fine=False)
-    (matched,) = match(source, target, sign_free=True)
+    (matched,) = match(source, target, "sign_free_fpfh")
     found = estimate_poses(torch.from_numpy(matched.x), torch.from_numpy(matched.y), INLIER)
     pose = np.eye(4)
     if not len(found.inliers):
@@ -198,7 +198,7 @@ def _closer(
 ) -> ScaleEstimate:
     """Prepare at the scale of a similarity, search near it and anew, judge, fit to the matches."""
     source, target = _prepared(moving, fixed, scale_of(T_target_source), fine=True)
-    matches = match(source, target, sign_free=True)
+    matches = match(source, target, "sign_free_fpfh")
     poses = [to_rigid(T_target_source, source, target)]
     for matched in matches:
         poses += propose(source, target, matched, STARTS)

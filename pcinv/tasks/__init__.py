@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from pcinv.errors import unknown_name
-from pcinv.tasks import classification, part_segmentation
+from pcinv.tasks import classification, matching, part_segmentation
 from pcinv.tasks.batch import Batch, Item, Labels, collate
 
 __all__ = ["TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task"]
@@ -24,6 +24,7 @@ class Task(NamedTuple):
 TASKS = {
     "classification": Task(classification, "oa"),
     "part_segmentation": Task(part_segmentation, "instance_miou"),
+    "matching": Task(matching, "inlier_ratio"),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from pcinv.engine.config import Config, flatten, to_tree
-from pcinv.models.registry import BACKBONES
+from pcinv.models.registry import BACKBONES, MATCHERS
 from pcinv_cli.completion import SHELLS
 from pcinv_cli.main import cli
 from pcinv_cli.train import _FLAGS
@@ -93,7 +93,7 @@ def test_sample_refuses_a_cloud(ask, cloud_file, tmp_path):
 
 def test_models(ask, run):
     rows = ask("models")["result"]["models"]
-    assert [row["name"] for row in rows] == sorted(BACKBONES)
+    assert [row["name"] for row in rows] == sorted([*BACKBONES, *MATCHERS])
     assert {"name", "symmetry", "tasks", "params", "paper", "weights"} <= set(rows[0])
     assert [row["name"] for row in ask("models", "risu*")["result"]["models"]] == ["risurconv"]
     assert "ECCV 2024" in run("models", "risurconv").out

@@ -24,7 +24,7 @@ def answer(T: np.ndarray, verdict: str = "trusted", score: float = 50.0) -> Regi
         transform=T, verdict=verdict, reasons=(), overlap=0.5, overlap_target=0.5,
         inlier_rmse=float("nan"), num_correspondences=90, num_inliers=40, score=score,
         runner_up=0.0, contradiction=0.0, condition=(1.0,) * 6, open_motions=(), alternatives=(),
-        method="auto", view_points="the origin", spacing=(0.1, 0.1), voxel=0.2,
+        method="auto", features="fpfh", view_points="the origin", spacing=(0.1, 0.1), voxel=0.2,
         time_ms={"search": 1.0})
 
 
