@@ -31,7 +31,7 @@ from pcinv.registration.prepare import (
 )
 from pcinv.registration.refine import polish
 from pcinv.registration.result import RegistrationResult, Stage
-from pcinv.registration.scale import choose_voxel, spacing
+from pcinv.registration.scale import MIN_SPACINGS, choose_voxel, spacing
 from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
 from pcinv.registration.sight import Sight, sights
 from pcinv.registration.similarity import ScaleEstimate, estimate_scale
@@ -39,6 +39,8 @@ from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_
 
 METHODS = ("auto", "patch", *ESTIMATORS, "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
+PATCH_VOXEL = 0.75
+"""Voxel that patches work at, as a share of that of histograms."""
 
 
 @dataclass
@@ -136,15 +138,20 @@ def register(
         start = np.eye(4)
     if start is not None:
         return _from_start(clouds, prepared, start, gaps, chosen, log)
-    prepared = tuple(replace(cloud, descriptor=descriptor) for cloud in prepared)
+    patch_voxel = chosen if voxel is not None else _patch_voxel(chosen, max(gaps))
+    finer: tuple[Prepared, Prepared] | None = None
     best: RegistrationResult | None = None
     for sight, kind in ((one, kind) for one in sights(prepared, view_point, told)
                         for kind in _kinds(one, method, fast, descriptor is not None)):
+        used = chosen
+        if kind == "patch":
+            used, finer = patch_voxel, finer or _finer(clouds, patch_voxel, descriptor, log)
+            sight = sight.on(finer)
         with log.stage("view points") as say:
             seen = sight.prepared()
             say(sight.words)
         found = _search(seen, kind, method, log)
-        result = _conclude(clouds, seen, found, sight.words, method, gaps, chosen, log, kind)
+        result = _conclude(clouds, seen, found, sight.words, method, gaps, used, log, kind)
         if best is None or _rank(result) > _rank(best):
             best = result
         if is_settled(result.verdict, result.reasons):
@@ -181,8 +188,26 @@ def with_scale(result: RegistrationResult, found: ScaleEstimate) -> Registration
                    reasons=(*result.reasons, *doubts))
 
 
-def _rank(result: RegistrationResult) -> tuple[bool, float]:
-    return result.verdict == "trusted", result.score
+def _rank(result: RegistrationResult) -> tuple[bool, bool, float]:
+    """Scores of unlike features are not compared: what is learned is right more often."""
+    return result.verdict == "trusted", result.features == "patch", result.score
+
+
+def _finer(
+    clouds: Any, voxel: float, descriptor: torch.nn.Module | None, log: _Log
+) -> tuple[Prepared, Prepared]:
+    """Return the clouds as patches need them."""
+    with log.stage("prepare") as say:
+        source, target = (replace(cloud, descriptor=descriptor) for cloud in each_alone(
+            lambda cloud: prepare(cloud, voxel, ()), clouds))
+        say(f"for patches {len(source.points):,} and {len(target.points):,} points, voxel "
+            f"{voxel:.3g}")
+    return source, target
+
+
+def _patch_voxel(voxel: float, gap: float) -> float:
+    """Return the voxel for patches: finer, so that small overlaps have enough key points."""
+    return min(voxel, max(PATCH_VOXEL * voxel, MIN_SPACINGS * gap))
 
 
 def _kinds(sight: Sight, method: str, fast: bool, has_own: bool) -> tuple[str, ...]:

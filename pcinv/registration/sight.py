@@ -57,6 +57,15 @@ class Sight:
             for cloud, place in zip(self.pair, self.places, strict=True))
         return source, target
 
+    def on(self, pair: Pair) -> Sight:
+        """Return the same guess for the same clouds, prepared in another way."""
+        clouds = [replace(new, is_closed=True,
+                          normals=orient_outward(new.points, new.normals, VOXEL)[0])
+                  if old.is_closed else new for old, new in zip(self.pair, pair, strict=True)]
+        places = [None if place is None else _place(new, old.origin + old.unit * place)
+                  for place, old, new in zip(self.places, self.pair, pair, strict=True)]
+        return Sight(self.words, (clouds[0], clouds[1]), (places[0], places[1]))
+
 
 def sights(pair: Pair, view_point: Any = "auto", told: Places = (None, None)) -> Iterator[Sight]:
     """Yield guesses, the most promising first.
