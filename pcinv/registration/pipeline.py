@@ -39,8 +39,8 @@ from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_
 
 METHODS = ("auto", "patch", *ESTIMATORS, "icp")
 FAST_SUPPORTS = (SUPPORTS[1],)
-PATCH_VOXEL = 0.75
-"""Voxel that patches work at, as a share of that of histograms."""
+FINER = 0.75
+"""Share of the voxel that a second attempt works at."""
 
 
 @dataclass
@@ -138,14 +138,15 @@ def register(
         start = np.eye(4)
     if start is not None:
         return _from_start(clouds, prepared, start, gaps, chosen, log)
-    patch_voxel = chosen if voxel is not None else _patch_voxel(chosen, max(gaps))
+    prepared = tuple(replace(cloud, descriptor=descriptor) for cloud in prepared)
     finer: tuple[Prepared, Prepared] | None = None
     best: RegistrationResult | None = None
-    for sight, kind in ((one, kind) for one in sights(prepared, view_point, told)
-                        for kind in _kinds(one, method, fast, descriptor is not None)):
+    for sight, (kind, size) in ((one, attempt) for one in sights(prepared, view_point, told)
+                                for attempt in _attempts(one, method, fast, voxel, descriptor)):
         used = chosen
-        if kind == "patch":
-            used, finer = patch_voxel, finer or _finer(clouds, patch_voxel, descriptor, log)
+        if size < 1:
+            used = min(chosen, max(size * chosen, MIN_SPACINGS * max(gaps)))
+            finer = finer or _finer(clouds, used, descriptor, log)
             sight = sight.on(finer)
         with log.stage("view points") as say:
             seen = sight.prepared()
@@ -205,20 +206,22 @@ def _finer(
     return source, target
 
 
-def _patch_voxel(voxel: float, gap: float) -> float:
-    """Return the voxel for patches: finer, so that small overlaps have enough key points."""
-    return min(voxel, max(PATCH_VOXEL * voxel, MIN_SPACINGS * gap))
+def _attempts(
+    sight: Sight, method: str, fast: bool, voxel: float | None,
+    descriptor: torch.nn.Module | None,
+) -> tuple[tuple[str, float], ...]:
+    """Return the kinds of features to try, each with its share of the voxel, one after the other.
 
-
-def _kinds(sight: Sight, method: str, fast: bool, has_own: bool) -> tuple[str, ...]:
-    """Return the kinds of features to try, one after the other."""
+    Patches at a finer voxel find other answers, not better ones: both are needed.
+    """
     if sight.sign_free:
-        return ("sign_free_fpfh",)
+        return (("sign_free_fpfh", 1.0),)
+    patches = (("patch", 1.0), ("patch", FINER)) if voxel is None else (("patch", 1.0),)
     if method == "patch":
-        return ("patch",)
-    if method == "auto" and not fast and (has_own or WEIGHTS.is_file()):
-        return ("fpfh", "patch")
-    return ("fpfh",)
+        return patches
+    if method == "auto" and not fast and (descriptor is not None or WEIGHTS.is_file()):
+        return (("fpfh", 1.0), *patches)
+    return (("fpfh", 1.0),)
 
 
 def _search(seen: tuple[Prepared, Prepared], kind: str, method: str, log: _Log) -> Found:
