@@ -89,8 +89,23 @@ def test_auto_takes_patches_only_where_histograms_leave_a_doubt(network):
     hard = pcinv.register(*apart, descriptor=network, view_point="origin")
     assert hard.verdict != "trusted"
     assert any("patches" in stage.words for stage in hard.stages)
+    assert sum("for patches" in stage.words for stage in hard.stages) == 1  # a finer voxel too
+    asked = pcinv.register(*apart, descriptor=network, view_point="origin", voxel=0.08)
+    assert asked.voxel == 0.08 and not any("for patches" in s.words for s in asked.stages)
     fast = pcinv.register(*apart, descriptor=network, view_point="origin", fast=True)
     assert not any("patches" in stage.words for stage in fast.stages)
+
+
+def test_a_guess_is_the_same_place_at_another_voxel():
+    points = body_view(0.0, 3000)[0] + [5.0, 0, 0]
+    coarse, fine = (prepare(points, voxel) for voxel in (0.1, 0.05))
+    sight = next(iter(sights((coarse, coarse), np.array([5.0, 0, 0]))))
+    other = sight.on((fine, fine))
+    for place in other.places:
+        assert np.allclose(fine.origin + fine.unit * place, [5.0, 0, 0])
+    seen_fine = other.prepared()[0]
+    assert len(seen_fine.points) > len(coarse.points)
+    assert (((seen_fine.view_point - seen_fine.points) * seen_fine.normals).sum(1) >= 0).all()
 
 
 def test_without_a_view_point_there_are_no_patches(network):
