@@ -118,7 +118,8 @@ def _show(talk: Talk, result: dict[str, Any]) -> None:
                 f"voxel {result['voxel']:.3g}")
     talk.result(f"inliers      {result['num_inliers']:,} of {result['num_correspondences']:,} "
                 f"matches, score {result['score']:.3g}")
-    talk.result(f"method       {result['method']}; view points: {result['view_points']}")
+    talk.result(f"method       {result['method']}, features: {result['features']}; view points: "
+                f"{result['view_points']}")
     if result["output"]:
         did = "wrote" if result["written"] else "would write"
         talk.result(f"{did} {', '.join(result['output'])}")
