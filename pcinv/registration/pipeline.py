@@ -1,4 +1,4 @@
-"""Register two clouds of any sensor, units and pose: no configuration, no training.
+"""Register two clouds of any sensor, units and pose: no configuration.
 
 Read, choose the voxel, find out from where the clouds were seen, describe, match, propose poses
 that many matches agree on, refine them by their surfaces, score, judge.
