@@ -32,10 +32,10 @@ from pcinv.models.roitr_matching import (
     fine_pairs,
     near_pairs,
     patches_of,
-    sinkhorn,
 )
 from pcinv.models.roitr_parts import Decoder, Encoder, cloud_of, levels_of, nearest
 from pcinv.nn.overrides import with_overrides
+from pcinv.nn.sinkhorn import sinkhorn
 from pcinv.ops.threads import each_alone, one_thread
 
 

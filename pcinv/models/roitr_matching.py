@@ -7,7 +7,6 @@ Letters: N points, S superpoints of the target, R of the source, K points of a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,16 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pcinv.nn.fused import chunks
-from pcinv.ops.threads import in_shares
-
-MASKED = -1e6
-"""Score of what is not there."""
 _EPS = 1e-8
-_CHUNK = 32
-"""Pairs of patches worked on at a time: half a million numbers, which stay in the cache."""
-_RANGE = 200.0
-"""Scores of a wider range do not go through exp, for u and v may then leave float64."""
 
 
 class Pairs(NamedTuple):
@@ -94,80 +84,6 @@ def near_pairs(
     value, place = dist.flatten().topk(min(count, dist.numel()), largest=False)
     place, value = place[value < torch.inf], value[value < torch.inf]
     return Pairs(place // dist.shape[1], place % dist.shape[1], (-value).exp())
-
-
-def sinkhorn(
-    score: Float[Tensor, "p k l"], row_mask: Bool[Tensor, "p k"], column_mask: Bool[Tensor, "p l"],
-    slack: Float[Tensor, ""], iterations: int,
-) -> Float[Tensor, "p k1 l1"]:
-    """Return the logarithm of the assignment, with a slack row and column behind the others.
-
-    score : similarity of points.  slack : score of matching nothing.
-    Rows and columns that are not masked sum to 1 after `exp`, the slack column to the number of
-    rows and the slack row to that of columns: points that are not there have no part in it.
-
-    Source: Sarlin et al., SuperGlue, CVPR 2020, section 3.3.
-    """
-    def work(share: Sequence[slice]) -> list[Tensor]:
-        return [_sinkhorn(score[part], row_mask[part], column_mask[part], slack, iterations)
-                for part in share]
-
-    if not len(score):
-        return F.pad(score, (0, 1, 0, 1))
-    if torch.is_grad_enabled() and (score.requires_grad or slack.requires_grad):
-        return torch.cat(work([slice(0, len(score))]))
-    if score.device.type != "cpu":
-        return torch.cat(work([slice(0, len(score))]))
-    shares = in_shares(work, chunks(len(score), _CHUNK))
-    return torch.cat([part for share in shares for part in share])
-
-
-def _sinkhorn(
-    score: Tensor, row_mask: Tensor, column_mask: Tensor, slack: Tensor, iterations: int
-) -> Tensor:
-    rows, columns = F.pad(row_mask, (0, 1), value=True), F.pad(column_mask, (0, 1), value=True)
-    is_there = rows[:, :, None] & columns[:, None]
-    inner = torch.cat((score, slack.expand(*score.shape[:2], 1)), 2)
-    inner = torch.cat((inner, slack.expand(len(score), 1, inner.shape[2])), 1)
-    inner = inner.masked_fill(~is_there, MASKED)
-    n_rows, n_columns = (m.sum(1, keepdim=True).to(score.dtype) for m in (row_mask, column_mask))
-    mass_row = torch.cat((row_mask.to(score.dtype), n_columns), 1)
-    mass_column = torch.cat((column_mask.to(score.dtype), n_rows), 1)
-    if not inner.requires_grad:
-        top = inner.amax((1, 2), keepdim=True)
-        low = inner.masked_fill(~is_there, torch.inf).amin((1, 2))
-        if float((top[:, 0, 0] - low).amax()) < _RANGE:
-            return _by_products(inner, top, mass_row, mass_column, iterations)
-    return _by_logarithms(inner, mass_row, mass_column, iterations)
-
-
-def _by_products(
-    score: Tensor, top: Tensor, mass_row: Tensor, mass_column: Tensor, iterations: int
-) -> Tensor:
-    """Scale rows and columns of exp(score) in float64: a tenth of the time of logarithms."""
-    kernel = (score - top).double().exp()
-    back = kernel.mT.contiguous()
-    row, column = mass_row.double()[..., None], mass_column.double()[..., None]
-    u, v = torch.ones_like(row), torch.ones_like(column)
-    for _ in range(iterations):
-        # what is masked has no mass, and an empty row of the kernel
-        u = row / torch.bmm(kernel, v).clamp_min_(1e-300)
-        v = column / torch.bmm(back, u).clamp_min_(1e-300)
-    lowest = torch.finfo(torch.float64).tiny
-    scale = u.clamp_min(lowest).log() + v.clamp_min(lowest).log().mT
-    return (score.double() - top + scale).to(score.dtype)
-
-
-def _by_logarithms(
-    score: Tensor, mass_row: Tensor, mass_column: Tensor, iterations: int
-) -> Tensor:
-    log_row, log_column = (
-        torch.where(mass > 0, mass.clamp_min(1).log(), MASKED) for mass in (mass_row, mass_column))
-    u, v = torch.zeros_like(log_row), torch.zeros_like(log_column)
-    for _ in range(iterations):
-        u = log_row - torch.logsumexp(score + v[:, None], 2)
-        v = log_column - torch.logsumexp(score + u[:, :, None], 1)
-    return score + u[:, :, None] + v[:, None]
 
 
 def fine_pairs(

@@ -13,7 +13,7 @@ from helpers.clouds import KINDS, haar, make_cloud
 from pcinv.errors import ConfigError, InputError, ShapeError
 from pcinv.geometry.normals import estimate_normals
 from pcinv.losses.matching_coarse_fine import circle_loss, patch_overlaps, point_labels, point_loss
-from pcinv.models import roitr_global, roitr_matching, roitr_parts
+from pcinv.models import roitr_global, roitr_parts
 from pcinv.models.roitr import SIZES, Correspondences, Hyper, RoITr, build, match
 from pcinv.models.roitr_global import GeometricEmbedding, SelfAttention, Structure, sinusoids
 from pcinv.models.roitr_matching import (
@@ -22,7 +22,6 @@ from pcinv.models.roitr_matching import (
     fine_pairs,
     near_pairs,
     patches_of,
-    sinkhorn,
 )
 from pcinv.models.roitr_parts import cloud_of, farthest, nearest
 from pcinv.nn.ppf_attention import LocalPPFAttention
@@ -482,59 +481,6 @@ def test_near_pairs_are_all_within_the_distance_or_the_nearest():
     assert torch.allclose(dist[pairs.target, pairs.source], dist.flatten().sort().values[:6])
     masks[0][:] = False
     assert len(near_pairs(f, g, *masks, 1.2, 6).score) == 0
-
-
-def transport(scale=1.0, dtype=torch.float64):
-    g = torch.Generator().manual_seed(0)
-    score = scale * torch.randn(4, 6, 5, generator=g, dtype=torch.float64)
-    rows, columns = torch.rand(4, 6, generator=g) < 0.7, torch.rand(4, 5, generator=g) < 0.7
-    rows[0], columns[0] = True, True
-    rows[1], columns[1] = False, False
-    rows[1, 2] = columns[1, 3] = True  # one valid point
-    return score.to(dtype), rows, columns, torch.tensor(1.0, dtype=dtype)
-
-
-@pytest.mark.parametrize("scale, dtype", [(1, torch.float64), (5, torch.float32)])
-def test_8_rows_and_columns_sum_to_the_marginals(scale, dtype):
-    score, rows, columns, slack = transport(scale, dtype)
-    z = sinkhorn(score, rows, columns, slack, 100).exp()
-    assert torch.isfinite(z).all() and z.shape == (4, 7, 6)
-    n, m = rows.sum(1), columns.sum(1)
-    for p in range(4):
-        assert float((z[p, :-1].sum(1)[rows[p]] - 1).abs().max()) < 1e-3
-        assert float((z[p, :, :-1].sum(0)[columns[p]] - 1).abs().max()) < 1e-3
-        assert float(z[p, -1].sum() - m[p]) == pytest.approx(0, abs=5e-3)
-        assert float(z[p, :, -1].sum() - n[p]) == pytest.approx(0, abs=1e-3)
-        assert not z[p, :-1][~rows[p]].any() and not z[p, :, :-1][:, ~columns[p]].any()
-    few = sinkhorn(score, rows, columns, slack, 1).exp()  # negative control: one round is not
-    assert float((few[0, :-1].sum(1) - 1).abs().max()) > 1e-3
-
-
-def test_8_scores_too_wide_for_products_are_finite_too():
-    """Such sharp scores need more than 100 rounds for the rows; the columns come last and hold."""
-    score, rows, columns, slack = transport(100)
-    assert float(score.max() - score.min()) > roitr_matching._RANGE
-    z = sinkhorn(score, rows, columns, slack, 100).exp()
-    assert torch.isfinite(z).all()
-    assert float((z[:, :, :-1].sum(1)[columns] - 1).abs().max()) < 1e-9
-    assert not z[:, :-1][~rows].any()
-
-
-def test_8_products_and_logarithms_agree_and_carry_gradients(monkeypatch):
-    score, rows, columns, slack = transport(3.0)
-    fast = sinkhorn(score, rows, columns, slack, 100)
-    padded = (F.pad(mask, (0, 1), value=True) for mask in (rows, columns))
-    there = next(padded)[:, :, None] & next(padded)[:, None]
-    learned = slack.clone().requires_grad_()
-    slow = sinkhorn(score.requires_grad_(), rows, columns, learned, 100)
-    assert float((fast - slow)[there].abs().max().detach()) < 1e-9
-    slow[there].sum().backward()
-    assert torch.isfinite(score.grad).all() and float(learned.grad.abs()) > 0
-    assert not score.grad[~there[:, :-1, :-1]].any()
-    monkeypatch.setattr(roitr_matching, "_CHUNK", 1)
-    again = sinkhorn(score.detach(), rows, columns, slack, 100)
-    assert torch.equal(again[there], fast[there])
-    assert sinkhorn(score[:0].detach(), rows[:0], columns[:0], slack, 100).shape == (0, 7, 6)
 
 
 def test_fine_pairs_against_a_loop():
