@@ -1,16 +1,15 @@
-"""Training of descriptors that are matched: corresponding patches of scans of the same place."""
+"""Training of what is matched: places that scans of the same room have in common."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -20,25 +19,41 @@ from pcinv.engine.loading import build_model
 from pcinv.engine.memory import keep_freed_memory
 from pcinv.engine.optim import learning_rate, make_optimizer
 from pcinv.engine.progress import Pace, Tick
-from pcinv.engine.scans import PatchBatch, Scans, evenly, split_rooms
+from pcinv.engine.scans import Scans, split_rooms
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
 from pcinv.errors import ConfigError, Interrupted, NonFiniteError
-from pcinv.losses.matching import matching_loss
 from pcinv.tasks import Labels
-from pcinv.tasks.matching import IN_COMMON, compute, matching_metrics, new_state, update
+from pcinv.tasks.matching import compute, new_state, update
 
 logger = logging.getLogger(__name__)
 
-PATCHES = 192
-"""Corresponding patches of a pair in a step."""
-APART = 0.15
-"""Places nearer than this do not count against each other, in units of prepared clouds."""
-VAL_PAIRS = 24
-"""Pairs that are matched as a whole after each epoch."""
-MOST_SCALE = 50.0
-"""Largest 1 / temperature."""
+
+class Learner(Protocol):
+    """How one kind of network is trained.
+
+    draw : what a step takes, from a seed; no weights come in.
+    losses : one for each thing that was to be matched, and whether it was, or how much of it.
+    validate : metrics on the scans kept for validation, see `pcinv.tasks.matching`.
+    """
+
+    def draw(self, seed: Sequence[int], pairs: int) -> Any: ...
+
+    def losses(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]: ...
+
+    def validate(self) -> dict[str, float]: ...
+
+
+def learner_of(name: str, network: nn.Module, scans: Scans, held: Scans) -> Learner:
+    """Return how the network of this name is trained."""
+    if name == "roitr":
+        from pcinv.engine.matching_pairs import PairLearner
+
+        return PairLearner(network, scans, held)
+    from pcinv.engine.matching_patches import PatchLearner
+
+    return PatchLearner(network, scans, held)
 
 
 def train_matching(
@@ -69,6 +84,7 @@ def train_matching(
     optimizer = make_optimizer(config.optim, network.parameters())
     session = Session(run, config, Labels(()), network, optimizer, "estimate", 0, accelerator)
     sums = session.restore() if resumed else None
+    learner = learner_of(config.model.backbone, network, scans, held)
     model, stepper = accelerator.prepare(network, optimizer)
     pairs = max(1, config.train.batch_size // 2)
     steps = -(-len(scans.pairs) // pairs)
@@ -81,11 +97,11 @@ def train_matching(
         sums = new_state(session.labels, device) if sums is None else sums
         start, first = time.perf_counter(), session.batch
         model.train()
-        for batch in ahead(scans, config.seed, epoch, range(first, steps), pairs):
+        for batch in ahead(learner, config.seed, epoch, range(first, steps), pairs):
             rate = learning_rate(config.optim, session.step, steps, pace.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses, found = losses_of(model, network, batch, device)
+            losses, found = learner.losses(model, batch)
             loss = losses.mean()
             stepper.zero_grad(set_to_none=True)
             accelerator.backward(loss)
@@ -105,7 +121,7 @@ def train_matching(
                 callback(pace.tick(epoch, session.step, float(loss.detach())))
         time_s = max(time.perf_counter() - start, 1e-9)
         trained = compute(sums)
-        metrics = {**validate(network, held), "loss": trained["loss"]}
+        metrics = {**learner.validate(), "loss": trained["loss"]}
         line = {"epoch": epoch + 1, "step": session.step, "lr": optimizer.param_groups[0]["lr"],
                 **trained, **{f"val_{name}": value for name, value in metrics.items()
                               if name != "loss"},
@@ -123,50 +139,16 @@ def train_matching(
 
 
 def ahead(
-    scans: Scans, seed: int, epoch: int, steps: range, pairs: int
-) -> Iterator[PatchBatch]:
+    learner: Learner, seed: int, epoch: int, steps: range, pairs: int
+) -> Iterator[Any]:
     """Yield the batches of an epoch; the next one is made while one is worked on."""
     with ThreadPoolExecutor(1) as pool:
         waiting = None
         for step in steps:
-            made = waiting or pool.submit(scans.batch, (seed, 11, epoch, step), pairs, PATCHES)
-            waiting = pool.submit(scans.batch, (seed, 11, epoch, step + 1), pairs, PATCHES) \
+            made = waiting or pool.submit(learner.draw, (seed, 11, epoch, step), pairs)
+            waiting = pool.submit(learner.draw, (seed, 11, epoch, step + 1), pairs) \
                 if step + 1 < steps.stop else None
             yield made.result()
-
-
-def losses_of(
-    model: nn.Module, network: Any, batch: PatchBatch, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return the loss of each correspondence, and whether it was found."""
-    batch = PatchBatch(*(part.to(device) for part in batch))
-    described = model(torch.cat([batch.source, batch.target])).float()
-    source, target = described.chunk(2)
-    scale = network.log_scale.exp().clamp(max=MOST_SCALE)
-    return matching_loss(source, target, scale, batch.source_places, batch.target_places,
-                         batch.pair, APART)
-
-
-def validate(network: Any, scans: Scans) -> dict[str, float]:
-    """Match whole pairs and return how many matches are right."""
-    from pcinv.models.cylinder_patch import describe
-    from pcinv.registration.correspondences import mutual_matches
-
-    described: dict[int, Tensor] = {}
-    ratios = []
-    for pair in evenly(scans.pairs, VAL_PAIRS):
-        for number in (pair.source, pair.target):
-            if number not in described:
-                fragment = scans.fragments[number]
-                described[number] = describe(network, *fragment[:2], *fragment[3:5],
-                                             density=fragment.density).cpu()
-        source, target = scans.fragments[pair.source], scans.fragments[pair.target]
-        found = mutual_matches(described[pair.source], described[pair.target], k=1)
-        pose = np.linalg.inv(target.T_room_fragment) @ source.T_room_fragment
-        moved = source.keys[found.source_index.numpy()] @ pose[:3, :3].T + pose[:3, 3]
-        off = np.linalg.norm(moved - target.keys[found.target_index.numpy()], axis=1)
-        ratios.append(float((off < IN_COMMON).mean()) if len(off) else 0.0)
-    return matching_metrics(ratios)
 
 
 def _interrupted(session: Session) -> Interrupted:

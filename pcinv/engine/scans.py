@@ -1,8 +1,6 @@
-"""Scans to train matching with: prepared fragments, corresponding key points, batches of patches.
+"""Scans to train matching with: prepared fragments, and what each two of them have in common.
 
-What a network sees here is what it sees in registration: `pcinv.registration` prepares the clouds,
-`cylinder_grid` the patches. Which patches a step takes depends on the seed, the epoch and the step
-alone.
+What a network sees here is what it sees in registration: `pcinv.registration` prepares the clouds.
 """
 
 from __future__ import annotations
@@ -12,14 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from pcinv.engine.config import Config
 from pcinv.engine.datasets import GROUP
 from pcinv.errors import DatasetError, DependencyError, UnknownNameError
-from pcinv.nn.cylinder_grid import cylinder_grid
 
 CORRESPOND = 0.04
 """Key points nearer than this under the true motion are one place, in units of prepared clouds."""
@@ -27,8 +22,6 @@ SAME_SIDE = 0.5
 """Least cosine of their normals."""
 LEAST_SHARE, LEAST_COUNT = 0.1, 150
 """Of the smaller cloud's key points, and how many of them, that a pair has in common at least."""
-THINNED = 0.3
-"""Share of the clouds of a batch that lose up to half of their points."""
 
 
 class ScannedRoom(Protocol):
@@ -63,16 +56,6 @@ class ScanPair(NamedTuple):
     target: int
     rows: Int[np.ndarray, "m 2"]
     share: float
-
-
-class PatchBatch(NamedTuple):
-    """Corresponding patches of some pairs: grids (K, 200, 16), places (K, 3), pair (K,)."""
-
-    source: Float[Tensor, "k 200 16"]
-    target: Float[Tensor, "k 200 16"]
-    source_places: Float[Tensor, "k 3"]
-    target_places: Float[Tensor, "k 3"]
-    pair: Int[Tensor, " k"]
 
 
 def load_rooms(config: Config) -> list[Any]:
@@ -139,37 +122,16 @@ class Scans:
         chance = np.array([1 / pair.share for pair in self.pairs])
         self.chance = chance / chance.sum()
 
-    def batch(self, seed: Sequence[int], pairs: int, patches: int) -> PatchBatch:
-        """Draw pairs, those of little overlap more often, and corresponding patches of each."""
-        rng = np.random.default_rng(list(seed))
-        sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-        places: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-        for number in rng.choice(len(self.pairs), pairs, p=self.chance):
-            pair = self.pairs[number]
-            rows = pair.rows[rng.choice(len(pair.rows), patches,
-                                        replace=len(pair.rows) < patches)]
-            turned = int(rng.random() < 0.5)
-            for side, which in enumerate((pair.source, pair.target)):
-                fragment = self.fragments[which]
-                chosen = rows[:, side]
-                sides[side ^ turned].append(grids_of(fragment, chosen, rng))
-                places[side ^ turned].append(fragment.keys[chosen])
-        source, target, source_places, target_places = (
-            torch.from_numpy(np.concatenate(part)) for part in (*sides, *places))
-        return PatchBatch(source, target, source_places, target_places,
-                          torch.arange(pairs).repeat_interleave(patches))
+    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[ScanPair, bool]]:
+        """Draw pairs, those of little overlap more often, and whether each is turned round."""
+        return [(self.pairs[number], bool(rng.random() < 0.5))
+                for number in rng.choice(len(self.pairs), count, p=self.chance)]
 
-
-def grids_of(fragment: Fragment, rows: Int[np.ndarray, " k"], rng: np.random.Generator | None
-             ) -> Float[np.ndarray, "k 200 16"]:
-    """Return the grids of some key points; with `rng` the cloud may be thinned first."""
-    points, normals, density = fragment.points, fragment.normals, fragment.density
-    if rng is not None and rng.random() < THINNED:
-        kept = rng.random(len(points)) < rng.uniform(0.5, 1)
-        if kept.any():
-            points, normals = points[kept], normals[kept]
-    return cylinder_grid(points, normals, fragment.keys[rows], fragment.axes[rows],
-                         density=density)
+    def T_target_source(self, pair: ScanPair) -> Float[np.ndarray, "4 4"]:
+        """Return the true motion of a pair, in units of prepared clouds."""
+        source, target = (self.fragments[k].T_room_fragment for k in (pair.source, pair.target))
+        motion: np.ndarray = np.linalg.inv(target) @ source
+        return motion
 
 
 def prepare_room(room: Any, voxel: float) -> tuple[list[Fragment], list[ScanPair]]:

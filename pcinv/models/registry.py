@@ -89,6 +89,24 @@ MATCHERS: dict[str, BackboneSpec] = {
                 "train": {"epochs": 8, "batch_size": 8},
             },
         ),
+        BackboneSpec(
+            name="roitr",
+            title="RoITr: rotation-invariant transformer for point cloud matching",
+            module="roitr",
+            paper="Yu et al.: CVPR 2023, arXiv 2303.08231",
+            symmetry="SE(3)",
+            tasks=("matching",),
+            presets={"light": "for a CPU: 1.9 million parameters",
+                     "paper": "the sizes of the paper for 3DMatch: 10.1 million",
+                     "paper_4dmatch": "the sizes of the paper for 4DMatch: 40 million"},
+            min_points=128,
+            needs_normals=True,
+            recipe={
+                "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 160},
+                "optim": {"lr": 5e-4, "weight_decay": 1e-4, "warmup_epochs": 0.2, "grad_clip": 5.0},
+                "train": {"epochs": 3, "batch_size": 2},
+            },
+        ),
     )
 }
 """Networks that describe places, to be matched: scans go in, not clouds with a class."""

@@ -14,8 +14,7 @@ Letters: N points, S superpoints, K points of a patch, C channels, P pairs of pa
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from pcinv.checks import check_points, check_same_points
 from pcinv.errors import InputError
-from pcinv.models.roitr_global import GlobalTransformer, structure_of
+from pcinv.models.roitr_global import GlobalTransformer, Structure, structure_of
 from pcinv.models.roitr_matching import (
     Pairs,
     best_pairs,
@@ -33,61 +32,11 @@ from pcinv.models.roitr_matching import (
     near_pairs,
     patches_of,
 )
-from pcinv.models.roitr_parts import Decoder, Encoder, cloud_of, levels_of, nearest
+from pcinv.models.roitr_parts import Decoder, Encoder, Level, cloud_of, levels_of, nearest
+from pcinv.models.roitr_sizes import SIZES, Hyper
 from pcinv.nn.overrides import with_overrides
 from pcinv.nn.sinkhorn import sinkhorn
 from pcinv.ops.threads import each_alone, one_thread
-
-
-@dataclass(frozen=True)
-class Hyper:
-    """Sizes and choices of the network.
-
-    widths, layers, neighbours : one entry a level, fine to coarse: channels, attention layers
-        after the first, neighbours.  stride : points of a level for one of the next.
-    inner : most channels inside an attention layer.  heads : of every attention.
-    width, blocks : channels of the global transformer, and how often it attends.
-    length : numbers of a descriptor, of superpoints and of points.
-    sigma_distance, sigma_angle_deg, angles : of the geometric embedding; metres, degrees, count.
-    patch : points of a patch.  iterations : of Sinkhorn.
-    coarse : "best" for the best `pairs` pairs of patches, "near" for all within `distance` of each
-        other but at least `pairs`.
-    top, least : a pair of points must be among so many best of both, and more confident than this.
-    symmetric : let no cloud see the other one first, see `GlobalTransformer`.
-    compat : "fixed", or "official" for the first of equal distances in the order of the points,
-        and sampling that starts at the first point; answers then depend on pose and order.
-    """
-
-    widths: tuple[int, ...] = (64, 128, 256, 256)
-    layers: tuple[int, ...] = (1, 2, 2, 2)
-    neighbours: tuple[int, ...] = (8, 16, 16, 16)
-    stride: int = 4
-    inner: int = 256
-    heads: int = 4
-    width: int = 256
-    blocks: int = 3
-    length: int = 256
-    sigma_distance: float = 0.2
-    sigma_angle_deg: float = 15.0
-    angles: int = 3
-    patch: int = 64
-    iterations: int = 100
-    coarse: Literal["best", "near"] = "best"
-    pairs: int = 256
-    distance: float = 0.75
-    top: int = 3
-    least: float = 0.05
-    symmetric: bool = False
-    compat: Literal["fixed", "official"] = "fixed"
-
-
-SIZES: dict[str, Hyper] = {
-    "light": Hyper(widths=(32, 64, 128, 128), layers=(1, 1, 1, 1), width=128, blocks=2, length=128),
-    "paper": Hyper(),
-    "paper_4dmatch": Hyper(
-        widths=(128, 256, 512, 512), inner=512, width=512, length=512, coarse="near", pairs=128,
-        top=2),
-}
 
 
 class Described(NamedTuple):
@@ -124,13 +73,22 @@ class Correspondences(NamedTuple):
     patch: Int[Tensor, " k"]
 
 
+class Survey(NamedTuple):
+    """What is measured of a cloud before any weight comes in: the same in each step of training.
+
+    levels : fine to coarse.  patch : (S, K) as in `Described`.  structure : of the superpoints.
+    """
+
+    levels: list[Level]
+    patch: Int[Tensor, "s k"]
+    structure: Structure
+
+
 class _Local(NamedTuple):
     """What one cloud knows of itself, before it has seen the other one."""
 
-    node_index: Tensor
     features: Tensor
     points: Tensor
-    patch: Tensor
     embedding: Tensor
 
 
@@ -166,41 +124,53 @@ class RoITr(nn.Module):
         ShapeError, InputError : wrong shapes, values that are not finite, fewer points than make
             two superpoints (`min_points`).
         """
-        clouds = ((src, src_normal, "src"), (tgt, tgt_normal, "tgt"))
-        for xyz, normal, name in clouds:
+        given = ((src, src_normal, "src"), (tgt, tgt_normal, "tgt"))
+        for xyz, normal, name in given:
             check_points(xyz, name, min_points=self.min_points, batched=False)
             check_same_points(normal, xyz, f"{name}_normal")
         if src.device != tgt.device:
             raise InputError(f"clouds on {src.device} and {tgt.device}", where="tgt",
                              hint="move both to one device")
         is_fast = not torch.is_grad_enabled() and self.slack.device.type == "cpu"
-        given = [cloud[:2] for cloud in clouds]
-        locals_ = each_alone(self._alone, given) if is_fast else [self._alone(g) for g in given]
-        one, other = locals_
-        # hundreds of products of a few hundred rows: threads would wait for each other longer
-        with one_thread() if is_fast else nullcontext():
-            x, y = self.transformer(one.features, other.features, one.embedding, other.embedding)
-        source, target = (
-            Described(cloud.node_index, F.normalize(self.node_head(nodes), dim=1), cloud.points,
-                      cloud.patch)
-            for cloud, nodes in zip(locals_, (x, y), strict=True))
-        return source, target
+        clouds = [cloud[:2] for cloud in given]
+        surveys = each_alone(lambda cloud: self.survey(*cloud), clouds) if is_fast else [
+            self.survey(*cloud) for cloud in clouds]
+        return self.describe(*surveys)
 
-    def _alone(self, given: tuple[Tensor, Tensor]) -> _Local:
-        """Do for one cloud what needs no other one."""
+    @torch.no_grad()
+    def survey(self, xyz: Float[Tensor, "n 3"], normal: Float[Tensor, "n 3"]) -> Survey:
+        """Measure a cloud, as `forward` takes it; what is found goes to the network's device."""
         h, weight = self.hyper, self.slack
-        cloud = cloud_of(given[0].to(weight.device), official=h.compat == "official")
-        levels = levels_of(cloud, given[1].detach().to(weight), h.neighbours, h.stride)
-        features = self.encoder(levels)
-        points = self.point_head(self.decoder(levels, features))
+        cloud = cloud_of(xyz.to(weight.device), official=h.compat == "official")
+        levels = levels_of(cloud, normal.detach().to(weight), h.neighbours, h.stride)
         nodes = levels[-1].cloud
         dist, owner = nearest(cloud.xyz, nodes, 1)
         patch = patches_of(owner[:, 0], dist[:, 0], cloud.rank, cloud.tie, len(nodes.xyz), h.patch)
         here = torch.arange(len(nodes.xyz), device=weight.device)
         near = nearest(nodes.xyz, nodes, h.angles, here)[1]
-        structure = structure_of(nodes.xyz, near, h.sigma_distance, h.sigma_angle_deg)
-        return _Local(levels[-1].node, features[-1], points, patch,
-                      self.transformer.embedding(structure))
+        return Survey(levels, patch,
+                      structure_of(nodes.xyz, near, h.sigma_distance, h.sigma_angle_deg))
+
+    def describe(self, source: Survey, target: Survey) -> tuple[Described, Described]:
+        """Describe two surveyed clouds."""
+        is_fast = not torch.is_grad_enabled() and self.slack.device.type == "cpu"
+        surveys = (source, target)
+        locals_ = each_alone(self._alone, surveys) if is_fast else [self._alone(s) for s in surveys]
+        one, other = locals_
+        # hundreds of products of a few hundred rows: threads would wait for each other longer
+        with one_thread() if is_fast else nullcontext():
+            x, y = self.transformer(one.features, other.features, one.embedding, other.embedding)
+        described = (
+            Described(survey.levels[-1].node, F.normalize(self.node_head(nodes), dim=1),
+                      local.points, survey.patch)
+            for survey, local, nodes in zip(surveys, locals_, (x, y), strict=True))
+        return next(described), next(described)
+
+    def _alone(self, survey: Survey) -> _Local:
+        """Do for one cloud what needs no other one."""
+        features = self.encoder(survey.levels)
+        points = self.point_head(self.decoder(survey.levels, features))
+        return _Local(features[-1], points, self.transformer.embedding(survey.structure))
 
     def pairs(self, source: Described, target: Described) -> Pairs:
         """Return the superpoints that look alike, best first."""
@@ -247,15 +217,28 @@ def match(
     Arguments and errors as `RoITr.forward`. Correspondences come in the order of their pairs of
     patches; the places are those given, of the type given.
     """
-    source, target = model(source_points, source_normals, target_points, target_normals)
+    found = match_described(
+        model, *model(source_points, source_normals, target_points, target_normals))
+    src, tgt, confidence, patch = (t.to(source_points.device) for t in found)
+    return Correspondences(source_points.detach()[src], target_points.detach()[tgt], confidence,
+                           src, tgt, patch)
+
+
+class MatchedPoints(NamedTuple):
+    """Positions (K,) int64 of points that belong together, and as in `Correspondences`."""
+
+    source: Int[Tensor, " k"]
+    target: Int[Tensor, " k"]
+    confidence: Float[Tensor, " k"]
+    patch: Int[Tensor, " k"]
+
+
+def match_described(model: RoITr, source: Described, target: Described) -> MatchedPoints:
+    """Match the points of two described clouds; see `match`."""
     pairs = model.pairs(source, target)
     assignment = model.log_assignment(source, target, pairs.source, pairs.target)
     rows, columns = target.patch[pairs.target], source.patch[pairs.source]
     patch, row, column, confidence = fine_pairs(
         assignment, rows < len(target.point_desc), columns < len(source.point_desc),
         model.hyper.top, model.hyper.least)
-    src, tgt, patch, confidence = (
-        t.to(source_points.device)
-        for t in (columns[patch, column], rows[patch, row], patch, confidence))
-    return Correspondences(source_points.detach()[src], target_points.detach()[tgt], confidence,
-                           src, tgt, patch)
+    return MatchedPoints(columns[patch, column], rows[patch, row], confidence, patch)

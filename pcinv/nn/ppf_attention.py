@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from pcinv.checks import check_count
 from pcinv.errors import ConfigError, ShapeError
 from pcinv.geometry.features import point_pair_features
-from pcinv.nn.fused import chunks, is_fused
+from pcinv.nn.fused import array, chunks, is_fused
 from pcinv.ops.threads import in_shares
 
 CHUNK = 512
@@ -118,15 +119,16 @@ class LocalPPFAttention(nn.Module):
         at = features if hood.node is None else features[hood.node]
         shared = F.linear(features, to_weight, to_bias)  # (N, 2 C): keys, values
         own = F.linear(at, own_weight, own_bias)  # (M, 2 C + 5 H): x, query and what meets the ppf
-        if is_fused(features) and not torch.is_grad_enabled():
-            return self._fast(own, shared, hood, merge, bias)
-        x, query, pair_query, constant = torch.split(own, [c, c, 4 * h, h], 1)
-        parts = []
-        for part in chunks(len(at), CHUNK if at.device.type == "cpu" else len(at)):
-            hidden, moment = _attend(query[part], pair_query[part], constant[part], shared,
-                                     hood.index[part], hood.ppf[part], h)
-            parts.append(self._finish(x[part], torch.cat((hidden, moment), 1), merge, bias))
-        return torch.cat(parts)
+        x = own[:, :c]
+        if is_fused(features):
+            gathered = _Attention.apply(  # type: ignore[no-untyped-call]
+                own, shared, hood.index, hood.ppf, h)
+        else:
+            _, query, pair_query, constant = torch.split(own, [c, c, 4 * h, h], 1)
+            gathered = torch.cat(_attend(query, pair_query, constant, shared, hood.index,
+                                         hood.ppf, h), 1)
+        out: Tensor = self.map_out(self.norm(F.linear(gathered, merge, bias) + x))
+        return out
 
     def _fold(self) -> tuple[Tensor, ...]:
         """Put successive linear maps together: c³ products, of no weight beside those of rows."""
@@ -149,32 +151,52 @@ class LocalPPFAttention(nn.Module):
         merge = torch.cat((merge, merge @ _by_head(given, h)), 1)  # (C, C + 4 H)
         return own_weight, own_bias, to @ x, to_bias, merge, bias
 
-    def _finish(self, x: Tensor, gathered: Tensor, merge: Tensor, bias: Tensor) -> Tensor:
-        out: Tensor = self.map_out(self.norm(F.linear(gathered, merge, bias) + x))
-        return out
 
-    def _fast(
-        self, own: Tensor, shared: Tensor, hood: Hood, merge: Tensor, bias: Tensor
+class _Attention(torch.autograd.Function):
+    """What `_attend` returns, side by side, by compiled loops over the centres.
+
+    own : (M, 2 C + 5 H), see `LocalPPFAttention`.  shared : (N, 2 C).  The loops leave out what is
+    the same for all neighbours, as it changes no softmax.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, own: Tensor, shared: Tensor, index: Tensor, ppf: Tensor, heads: int
     ) -> Tensor:
-        """Attend by a compiled loop, a chunk of centres at a time, on several threads.
-
-        The loop leaves out what is the same for all neighbours, as it changes no softmax.
-        """
         from pcinv.nn.ppf_kernels import attend
 
-        h, c = self.heads, self.width
-        rows, points = own.numpy(), shared.numpy()
-        index, ppf = hood.index.numpy(), hood.ppf.numpy()
+        c = shared.shape[1] // 2
+        out = own.new_empty(len(own), c + 4 * heads)
+        inputs = [array(t) for t in (own, shared, index, ppf)]
 
-        def work(share: Sequence[slice]) -> list[Tensor]:
-            done = []
+        def work(share: Sequence[slice]) -> None:
             for part in share:
-                gathered = own.new_empty(part.stop - part.start, c + 4 * h)
-                attend(rows[part], points, index[part], ppf[part], h, c // h, gathered.numpy())
-                done.append(self._finish(own[part, :c], gathered, merge, bias))
-            return done
+                attend(inputs[0][part], inputs[1], inputs[2][part], inputs[3][part], heads,
+                       c // heads, out[part].numpy())
 
-        return torch.cat([y for part in in_shares(work, chunks(len(own), CHUNK)) for y in part])
+        in_shares(work, chunks(len(own), CHUNK))
+        ctx.save_for_backward(own, shared, index, ppf)
+        ctx.heads = heads
+        return out
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        from pcinv.nn.ppf_kernels import attend_back
+
+        own, shared, index, ppf = (array(t) for t in ctx.saved_tensors)
+        c, given = shared.shape[1] // 2, array(gradient)
+        back = torch.zeros_like(ctx.saved_tensors[0], memory_format=torch.contiguous_format)
+
+        def work(share: Sequence[slice]) -> Tensor:
+            found = torch.zeros_like(ctx.saved_tensors[1])  # neighbours are shared between shares
+            for part in share:
+                attend_back(own[part], shared, index[part], ppf[part], ctx.heads, c // ctx.heads,
+                            given[part], back[part].numpy(), found.numpy())
+            return found
+
+        shares = in_shares(work, chunks(len(own), CHUNK))
+        return back, torch.stack(shares).sum(0) if len(shares) > 1 else shares[0], None, None, None
 
 
 def _by_head(maps: Float[Tensor, "c f"], heads: int) -> Float[Tensor, "c hf"]:
