@@ -24,6 +24,7 @@ from pcinv.losses.matching_coarse_fine import (
     point_loss,
 )
 from pcinv.models.roitr import Survey, match_described
+from pcinv.nn.standardise import standardise
 from pcinv.tasks.matching import VAL_PAIRS, matching_metrics, share_right
 
 CANDIDATES = 128
@@ -69,6 +70,12 @@ class PairLearner:
     def __init__(self, network: Any, scans: Scans, held: Scans) -> None:
         self.network, self.scans, self.held = network, scans, held
         self.surveys, self.held_surveys = _Surveys(network, scans), _Surveys(network, held)
+
+    def start(self, seed: int) -> None:
+        """Let features differ from point to point, see `pcinv.nn.standardise`."""
+        network, example = self.network, self.draw((seed, 13), 1)[0]
+        standardise(network, (network.node_head, network.point_head),
+                    lambda: network.describe(example.source, example.target))
 
     def draw(self, seed: Sequence[int], pairs: int) -> list[PairSample]:
         """Draw pairs, and of each the patches whose points shall be matched."""

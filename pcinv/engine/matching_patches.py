@@ -44,6 +44,9 @@ class PatchLearner:
     def __init__(self, network: Any, scans: Scans, held: Scans) -> None:
         self.network, self.scans, self.held = network, scans, held
 
+    def start(self, seed: int) -> None:
+        """Start from the random weights as they are."""
+
     def draw(self, seed: Sequence[int], pairs: int) -> PatchBatch:
         """Draw pairs and corresponding patches of each."""
         return draw_patches(self.scans, seed, pairs, PATCHES)

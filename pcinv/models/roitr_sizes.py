@@ -49,7 +49,8 @@ class Hyper:
 
 
 SIZES: dict[str, Hyper] = {
-    "light": Hyper(widths=(32, 64, 128, 128), layers=(1, 1, 1, 1), width=128, blocks=2, length=128),
+    "light": Hyper(widths=(32, 64, 128, 128), layers=(1, 1, 1, 1), width=128, blocks=2, length=128,
+                   symmetric=True),
     "paper": Hyper(),
     "paper_4dmatch": Hyper(
         widths=(128, 256, 512, 512), inner=512, width=512, length=512, coarse="near", pairs=128,

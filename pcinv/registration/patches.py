@@ -6,19 +6,17 @@ the voxel; lengths are in units of the prepared cloud, so one network serves all
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from pcinv.errors import CheckpointError, InputError
-from pcinv.models.cylinder_patch import CylinderPatch, Hyper, describe
+from pcinv.errors import InputError
+from pcinv.models.cylinder_patch import CylinderPatch, describe
 from pcinv.nn.cylinder_grid import plane_density
 from pcinv.registration.prepare import Prepared, prepare
+from pcinv.registration.shipped import load_shipped
 from pcinv.registration.viewpoint import orient_towards
 
 FINER = 2
@@ -69,35 +67,9 @@ def describe_patches(cloud: Prepared) -> torch.Tensor:
     Raises InputError where the cloud's network is no descriptor of patches, CheckpointError where
     none came with the package.
     """
-    network = load_shipped() if cloud.descriptor is None else cloud.descriptor
+    network = load_shipped("cylinder_patch") if cloud.descriptor is None else cloud.descriptor
     if not isinstance(network, CylinderPatch):
         raise InputError(f"a {type(network).__name__} describes no patches", where="descriptor",
                          hint="train one: pcinv train --backbone cylinder_patch")
     points, normals, density = detail(cloud)
     return describe(network, points, normals, cloud.points, cloud.normals, density=density).cpu()
-
-
-WEIGHTS = Path(__file__).parents[1] / "weights" / "cylinder_patch.safetensors"
-"""Of the network that comes with the package, trained on generated rooms alone."""
-
-
-@cache
-def load_shipped() -> CylinderPatch:
-    """Return the network that comes with the package, in evaluation mode.
-
-    Raises CheckpointError where it is missing or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(WEIGHTS, "pt") as stored:
-            hyper = json.loads(stored.metadata()["pcinv"])["hyper"]
-            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}
-        network = CylinderPatch(Hyper(**hyper))
-        network.load_state_dict(
-            {name: value.long() if name.endswith("num_batches_tracked") else value
-             for name, value in tensors.items()})
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"the network that comes with pcinv cannot be read: {error}",
-                              where=str(WEIGHTS), hint="install pcinv again") from error
-    return network.eval()

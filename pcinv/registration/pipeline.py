@@ -20,7 +20,6 @@ from pcinv.errors import InputError, unknown_name
 from pcinv.ops.threads import each_alone
 from pcinv.registration.clouds import LEAST_POINTS, Source, name_of, points_of
 from pcinv.registration.evidence import gather_evidence
-from pcinv.registration.patches import WEIGHTS
 from pcinv.registration.prepare import (
     SUPPORTS,
     VOXEL,
@@ -33,11 +32,14 @@ from pcinv.registration.refine import polish
 from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import MIN_SPACINGS, choose_voxel, spacing
 from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
+from pcinv.registration.shipped import weights_file
 from pcinv.registration.sight import Sight, sights
 from pcinv.registration.similarity import ScaleEstimate, estimate_scale
 from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_evidence
 
-METHODS = ("auto", "patch", *ESTIMATORS, "icp")
+METHODS = ("auto", "patch", "roitr", *ESTIMATORS, "icp")
+LEARNED = {"patch": "learned patches", "roitr": "RoITr"}
+"""Kinds of features that are learned, and what they are called."""
 FAST_SUPPORTS = (SUPPORTS[1],)
 FINER = 0.75
 """Share of the voxel that a second attempt works at."""
@@ -69,10 +71,10 @@ def register(
     Parameters
     ----------
     source, target : files, clouds, meshes or arrays (N, 3), in the same units unless `scale`.
-    method : "auto" (histograms of angles first; learned patches where these leave a doubt), "patch"
-        or "sc2" (patches or histograms alone), "ransac", "fgr" or "kiss" (published estimators to
-        compare with sc2; all that is before and after them is the same), or "icp" (from `init`, or
-        from where the clouds are).
+    method : "auto" (histograms of angles first; learned patches where these leave a doubt), "sc2",
+        "patch" or "roitr" (histograms, patches or RoITr alone), "ransac", "fgr" or "kiss" (other
+        estimators, to compare with sc2; all before and after them is the same), or "icp" (from
+        `init`, or from where the clouds are).
     view_point : where the cameras were: "auto", "origin", "none", or (3,) in both frames. auto is
         where a file or a `PointCloud` says, or the origin if it looks so, or a guess, or none.
     voxel : working size, in the units of the clouds; chosen from the data where None.
@@ -81,8 +83,8 @@ def register(
     scale : the scale between the clouds is not known either, and is found first; the transform is
         then scale * R | t. Takes several times as long.
     seed : of the sampling of meshes; nothing else is drawn.
-    descriptor : a network for patches, `pcinv.load_model(run).model`; None for the one that comes
-        with the package.
+    descriptor : a network for patches or a RoITr, `pcinv.load_model(run).model`; None for the one
+        that comes with the package.
 
     Raises
     ------
@@ -191,7 +193,7 @@ def with_scale(result: RegistrationResult, found: ScaleEstimate) -> Registration
 
 def _rank(result: RegistrationResult) -> tuple[bool, bool, float]:
     """Scores of unlike features are not compared: what is learned is right more often."""
-    return result.verdict == "trusted", result.features == "patch", result.score
+    return result.verdict == "trusted", result.features in LEARNED, result.score
 
 
 def _finer(
@@ -219,7 +221,10 @@ def _attempts(
     patches = (("patch", 1.0), ("patch", FINER)) if voxel is None else (("patch", 1.0),)
     if method == "patch":
         return patches
-    if method == "auto" and not fast and (descriptor is not None or WEIGHTS.is_file()):
+    if method == "roitr":
+        return (("roitr", 1.0),)
+    if method == "auto" and not fast and (
+            descriptor is not None or weights_file("cylinder_patch").is_file()):
         return (("fpfh", 1.0), *patches)
     return (("fpfh", 1.0),)
 
@@ -227,15 +232,18 @@ def _attempts(
 def _search(seen: tuple[Prepared, Prepared], kind: str, method: str, log: _Log) -> Found:
     source, target = seen
     with log.stage("features") as say:
-        each_alone(lambda cloud: cloud.features(kind), seen)
-        say("learned patches" if kind == "patch" else
+        if kind != "roitr":
+            each_alone(lambda cloud: cloud.features(kind), seen)
+        matches = match(source, target, kind)
+        say(LEARNED[kind] if kind in LEARNED else
             f"{'sign-free ' if kind == 'sign_free_fpfh' else ''}FPFH of radius "
             + " and ".join(f"{radius} voxels" for radius, _ in source.supports))
+        say(f"{sum(len(m.x) for m in matches):,} matches")
     with log.stage("search") as say:
-        found = search(source, target, kind=kind,
-                       estimator="sc2" if method in ("auto", "patch") else method)
-        say(f"{sum(len(m.x) for m in found.matches):,} matches, {len(found.candidates)} poses; "
-            "the best score " + ", ".join(f"{c.score:.3g}" for c in found.candidates[:3]))
+        found = search(source, target, matches,
+                       estimator=method if method in ESTIMATORS else "sc2")
+        say(f"{len(found.candidates)} poses; the best score "
+            + ", ".join(f"{c.score:.3g}" for c in found.candidates[:3]))
     return found
 
 

@@ -32,7 +32,7 @@ INLIER = 2 * VOXEL
 MARGIN = 3 * VOXEL
 PLACE = 5 * VOXEL
 """Matches nearer to each other tell the same thing: they count as one place."""
-MATCHES = {"fpfh": (2, 2500), "patch": (1, 4000)}
+MATCHES = {"fpfh": (2, 2500), "patch": (1, 4000), "roitr": (1, 4000)}
 """How many features a match may be among the best of, both ways, and how many matches are kept."""
 STARTS = 5
 """Poses of each kind of features that are refined."""
@@ -74,8 +74,12 @@ class Found(NamedTuple):
 
 
 def match(source: Prepared, target: Prepared, kind: str = "fpfh") -> list[Matched]:
-    """Return the mutual matches of a kind of features: a set for each support."""
+    """Return the matches of a kind of features: mutual ones, a set for each support; or RoITr's."""
     k, limit = MATCHES.get(kind, MATCHES["fpfh"])
+    if kind == "roitr":
+        from pcinv.registration.joint import match_jointly  # brings the networks
+
+        return [Matched(*match_jointly(source, target, limit))]
 
     def one(features: tuple[torch.Tensor, torch.Tensor]) -> Matched:
         found = mutual_matches(*features, k=k, limit=limit)
@@ -161,18 +165,17 @@ def is_distinct(
 
 
 def search(
-    source: Prepared, target: Prepared, *, kind: str = "fpfh", estimator: str = "sc2",
+    source: Prepared, target: Prepared, matches: list[Matched], *, estimator: str = "sc2",
     starts: int = STARTS,
 ) -> Found:
     """Return refined poses, best first, each two of them distinct.
 
-    kind : of the features, see `FEATURES`.  estimator : a name of `ESTIMATORS`.
+    matches : see `match`.  estimator : a name of `ESTIMATORS`.
 
     Raises UnknownNameError for another, DependencyError where its package is not installed.
     """
     if estimator not in ESTIMATORS:
         raise unknown_name("estimator", estimator, ESTIMATORS)
-    matches = match(source, target, kind)
     if estimator == "sc2":
         poses = [pose for some in each_alone(
             lambda matched: propose(source, target, matched, starts), matches) for pose in some]

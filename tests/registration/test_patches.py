@@ -10,9 +10,10 @@ from helpers.surfaces import body_view, motion, moved, pose_error, two_views
 import pcinv
 from pcinv.errors import CheckpointError, InputError
 from pcinv.models.cylinder_patch import CylinderPatch
-from pcinv.registration import patches
-from pcinv.registration.patches import describe_patches, detail, load_shipped
+from pcinv.registration import shipped
+from pcinv.registration.patches import describe_patches, detail
 from pcinv.registration.prepare import prepare
+from pcinv.registration.shipped import load_shipped, weights_file
 from pcinv.registration.sight import sights
 
 
@@ -132,37 +133,37 @@ def test_a_network_that_is_no_descriptor_is_named():
 
 class TestShipped:
     def test_it_is_read_in_evaluation_mode(self):
-        network = load_shipped()
+        network = load_shipped("cylinder_patch")
         assert not network.training and network.out.weight.dtype == torch.float32
         assert sum(p.numel() for p in network.parameters()) == 170_273
 
     @pytest.mark.parametrize("data", [None, b"", b"nothing of the kind", b"\x10" + b"\x00" * 30])
     def test_a_damaged_file_is_named(self, tmp_path, monkeypatch, data):
-        file = tmp_path / "weights.safetensors"
+        file = tmp_path / "cylinder_patch.safetensors"
         if data is not None:
             file.write_bytes(data)
-        monkeypatch.setattr(patches, "WEIGHTS", file)
+        monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
         load_shipped.cache_clear()
         try:
             with pytest.raises(CheckpointError, match=r"install pcinv again|cannot be read"):
-                load_shipped()
+                load_shipped("cylinder_patch")
         finally:
             load_shipped.cache_clear()
 
     def test_the_card_names_this_file(self):
         import hashlib
 
-        card = patches.WEIGHTS.with_suffix(".md").read_text()
-        assert hashlib.sha256(patches.WEIGHTS.read_bytes()).hexdigest() in card
-        assert patches.WEIGHTS.stat().st_size < 500_000
+        card = weights_file("cylinder_patch").with_suffix(".md").read_text()
+        assert hashlib.sha256(weights_file("cylinder_patch").read_bytes()).hexdigest() in card
+        assert weights_file("cylinder_patch").stat().st_size < 500_000
 
     def test_it_tells_nothing_of_where_it_was_made(self):
         from safetensors import safe_open
 
-        with safe_open(patches.WEIGHTS, "pt") as stored:
+        with safe_open(weights_file("cylinder_patch"), "pt") as stored:
             assert '"root": null' in stored.metadata()["pcinv"]
 
     def test_it_is_a_weights_file_as_any_other(self):
-        loaded = pcinv.load_model(patches.WEIGHTS)
-        for name, value in load_shipped().state_dict().items():
+        loaded = pcinv.load_model(weights_file("cylinder_patch"))
+        for name, value in load_shipped("cylinder_patch").state_dict().items():
             assert torch.equal(loaded.model.state_dict()[name].float(), value.float()), name
