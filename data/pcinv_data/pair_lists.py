@@ -1,15 +1,78 @@
-"""Pickled lists of pairs, as Predator and GeoTransformer ship them; none of their code is run."""
+"""Pickled lists of pairs, as Predator and GeoTransformer ship them; none of their code is run.
+
+    configs/indoor/train_info.pkl, val_info.pkl, 3DMatch.pkl, 3DLoMatch.pkl      (Predator)
+    metadata/train.pkl, val.pkl, 3DMatch.pkl, 3DLoMatch.pkl                      (GeoTransformer)
+    data/indoor/{train,test}/<sequence>/cloud_bin_<k>.pth                        (see `CLOUDS`)
+
+The parts for training and validation come in this form alone, without information matrices.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pcinv.errors import DatasetError
+from pcinv.errors import DatasetError, unknown_name
 from pcinv_data.pairs import RegistrationPair, as_motion
+from pcinv_data.recognise import nearest_thing
 from pcinv_data.threedmatch import CLOUD
+
+LISTS = {"train": ("train_info.pkl", "train.pkl"), "val": ("val_info.pkl", "val.pkl")}
+"""Names of the list of each part: Predator's, GeoTransformer's."""
+FOLDERS = ("", "configs/indoor", "metadata", "data/3DMatch/metadata")
+CLOUDS = ("", "data/indoor", "indoor", "data", "data/3DMatch/data")
+"""Folders below the root that may hold the lists, and those that hold train/ and test/."""
+
+
+def open_lists(root: Path, part: str, scene: str | None = None) -> list[RegistrationPair]:
+    """List the pairs of "train" or "val" in the order of their list.
+
+    scene : only this one; the clouds of others need not be there.
+
+    Raises DatasetError for a folder without the list, a damaged list, and clouds that are not
+    there; UnknownNameError for a scene that is not listed; errors of `pairs_of_pickle`.
+    """
+    file = list_file(root, part)
+    pairs = pairs_of_pickle(file, root)
+    if scene is not None:
+        scenes = sorted({pair.scene for pair in pairs})
+        if scene not in scenes:
+            raise unknown_name("scene", scene, scenes)
+        pairs = [pair for pair in pairs if pair.scene == scene]
+    if not pairs:
+        raise DatasetError("the list is empty", where=str(file), hint="get it again")
+    base = next((root / folder for folder in CLOUDS
+                 if (root / folder / pairs[0].target_file.relative_to(root)).is_file()), root)
+    placed = [replace(pair, source_file=base / pair.source_file.relative_to(root),
+                      target_file=base / pair.target_file.relative_to(root)) for pair in pairs]
+    there: dict[Path, bool] = {}
+    for pair in placed:
+        for cloud in (pair.source_file, pair.target_file):
+            if not there.setdefault(cloud, cloud.is_file()):
+                raise DatasetError(f"no {cloud.relative_to(root)}, which {file.name} names",
+                                   where=str(root), hint="get this scene's fragments again, or "
+                                   "choose a scene whose fragments are there: --scene")
+    return placed
+
+
+def list_file(root: Path, part: str) -> Path:
+    """Return the list of a part. Raises DatasetError for a folder without one."""
+    names = LISTS[part]
+    for folder in FOLDERS:
+        for name in names:
+            if (root / folder / name).is_file():
+                return root / folder / name
+    raise DatasetError(f"no list of pairs, {' or '.join(names)}; {nearest_thing(root)}",
+                       where=str(root), hint="it must hold configs/indoor of OverlapPredator or"
+                       " metadata of GeoTransformer, and the clouds in data/")
+
+
+def list_scenes(root: Path, part: str) -> list[str]:
+    """Return the names of the scenes of a part, whether their clouds are there or not."""
+    return sorted({pair.scene for pair in pairs_of_pickle(list_file(root, part), root)})
 
 
 def pairs_of_pickle(file: Path, root: Path) -> list[RegistrationPair]:

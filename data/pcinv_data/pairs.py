@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -89,28 +89,28 @@ class PairSet:
         return read_manifest(self.manifest_name)
 
 
-def _open_3dmatch(root: Path, scene: str | None) -> list[RegistrationPair]:
+def _open_benchmark(benchmark: str, root: Path, scene: str | None) -> list[RegistrationPair]:
     from pcinv_data.threedmatch import open_benchmark
 
-    return open_benchmark(root, "3DMatch", scene)
+    return open_benchmark(root, benchmark, scene)
 
 
-def _open_3dlomatch(root: Path, scene: str | None) -> list[RegistrationPair]:
-    from pcinv_data.threedmatch import open_benchmark
-
-    return open_benchmark(root, "3DLoMatch", scene)
-
-
-def _scenes_3dmatch(root: Path) -> list[str]:
+def _scenes_benchmark(benchmark: str, root: Path) -> list[str]:
     from pcinv_data.threedmatch import list_scenes
 
-    return list_scenes(root, "3DMatch")
+    return list_scenes(root, benchmark)
 
 
-def _scenes_3dlomatch(root: Path) -> list[str]:
-    from pcinv_data.threedmatch import list_scenes
+def _open_lists(part: str, root: Path, scene: str | None) -> list[RegistrationPair]:
+    from pcinv_data.pair_lists import open_lists
 
-    return list_scenes(root, "3DLoMatch")
+    return open_lists(root, part, scene)
+
+
+def _scenes_lists(part: str, root: Path) -> list[str]:
+    from pcinv_data.pair_lists import list_scenes
+
+    return list_scenes(root, part)
 
 
 def _open_kitti(root: Path, scene: str | None) -> list[RegistrationPair]:
@@ -149,8 +149,10 @@ def _scenes_objects(root: Path) -> list[str]:
 
 PAIR_SETS: dict[str, PairSet] = {
     row.name: row for row in (
-        PairSet("3dmatch", _open_3dmatch, _scenes_3dmatch, "threedmatch", "3dmatch", 0.0375),
-        PairSet("3dlomatch", _open_3dlomatch, _scenes_3dlomatch, "threedmatch", "3dmatch", 0.0375),
+        *(PairSet(name.lower(), partial(_open_benchmark, name), partial(_scenes_benchmark, name),
+                  "threedmatch", "3dmatch", 0.0375) for name in ("3DMatch", "3DLoMatch")),
+        *(PairSet(f"3dmatch-{part}", partial(_open_lists, part), partial(_scenes_lists, part),
+                  "threedmatch_lists", "indoor", 0.0375) for part in ("train", "val")),
         PairSet("kitti-pairs", _open_kitti, _scenes_kitti, "kitti_pairs", "kitti", 0.6),
         PairSet("rooms", _open_rooms, _scenes_rooms, "rooms", "3dmatch", 0.0375, needs_root=False),
         PairSet("objects", _open_objects, _scenes_objects, "objects", "objects", 0.0375,

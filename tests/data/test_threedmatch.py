@@ -1,12 +1,11 @@
 """3DMatch and 3DLoMatch: a fake copy whole and damaged, and the real one."""
 
-import io
 import os
 
 import numpy as np
 import pytest
 import torch
-from helpers.fake_threedmatch import block, write_scene
+from helpers.fake_threedmatch import block, save_torch, write_scene
 
 from pcinv.errors import DatasetError, FileFormatError, UnknownNameError
 from pcinv.metrics.registration import information_rmse, is_registered, judge_pair, recall_table
@@ -210,13 +209,6 @@ def test_a_folder_that_is_something_else(tmp_path, root):
         file.unlink()
     with pytest.raises(DatasetError, match="there are fragments, but no lists of pairs"):
         load_pairs("3dmatch", root)
-
-
-def save_torch(file, content):
-    stream = io.BytesIO()
-    torch.save(content, stream, _use_new_zipfile_serialization=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(stream.getvalue())
 
 
 @pytest.mark.parametrize("place", ["data/indoor/test/{}", "test/{}", "indoor/test/{}"])

@@ -1,8 +1,10 @@
 """A small 3DMatch: fragments of one random surface, seen from several poses, and their lists."""
 
+import io
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
 from pcinv.io import write
@@ -53,3 +55,11 @@ def write_scene(root: Path, scene: str, pairs, *, benchmark: str = "3DMatch", co
     (folder / "gt.log").write_text(log)
     (folder / "gt.info").write_text(info)
     return poses
+
+
+def save_torch(file: Path, content: object) -> None:
+    """Write a file as torch.save did before it wrote archives."""
+    stream = io.BytesIO()
+    torch.save(content, stream, _use_new_zipfile_serialization=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(stream.getvalue())
