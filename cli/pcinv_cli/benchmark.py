@@ -52,7 +52,7 @@ def _view_points() -> Iterable[str]:
 @click.option("--method", type=params.Name("method", _methods), default="auto", metavar="NAME",
               help="How the pose is found.")
 @click.option("--weights", type=click.Path(), metavar="RUN|FILE",
-              help="A network for patches.  [default: the one that comes with pcinv]")
+              help="A network for patches, or a RoITr.  [default: the one that comes with pcinv]")
 @click.option("--pairs", type=click.IntRange(1), metavar="N",
               help="At most so many, evenly spaced.  [default: all]")
 @click.option("--scene", metavar="NAME", help="Only this scene.")

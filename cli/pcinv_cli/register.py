@@ -24,11 +24,11 @@ from pcinv_cli.output import Outcome, Talk
     force={}, dry_run={})
 @click.argument("source", type=click.Path(), required=False)
 @click.argument("target", type=click.Path(), required=False)
-@click.option("--method", type=params.METHOD, default="auto", metavar="auto|patch|sc2|icp",
+@click.option("--method", type=params.METHOD, default="auto", metavar="auto|patch|roitr|sc2|icp",
               help="How the motion is found: auto takes histograms, then learned patches; icp "
                    "starts where the clouds are.")
 @click.option("--weights", type=click.Path(), metavar="RUN|FILE",
-              help="A network for patches.  [default: the one that comes with pcinv]")
+              help="A network for patches, or a RoITr.  [default: the one that comes with pcinv]")
 @click.option("--view-point", "--viewpoint", "view_point", type=params.VIEW_POINT, default="auto",
               metavar="auto|origin|none|X,Y,Z", help="Where the cameras were, in both frames.")
 @click.option("--voxel", type=click.FloatRange(min=0, min_open=True), metavar="V",
@@ -64,20 +64,18 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
 
         return register_one(talk, source, target, output, init, explain, force, dry_run,
                             settings | {"scale": scale, "weights": weights})
-    _check_many(source, pairs, folder, output, init, explain, scale, weights)
+    _check_many(source, pairs, folder, output, init, explain, scale)
     from pcinv_cli.register_many import register_many
 
     return register_many(talk, pairs, folder, output[0], params.workers(jobs, cluster), force,
-                         dry_run, settings)
+                         dry_run, settings | {"weights": weights})
 
 
 def _check_many(source: str | None, pairs: str | None, folder: str | None,
-                output: tuple[str, ...], init: str | None, explain: bool, scale: bool,
-                weights: str | None) -> None:
+                output: tuple[str, ...], init: str | None, explain: bool, scale: bool) -> None:
     option = "--folder" if pairs is None else "--pairs"
     wrong = [("--folder", folder is not None and pairs is not None), ("SOURCE", source is not None),
-             ("--init", init is not None), ("--explain", explain), ("--scale", scale),
-             ("--weights", weights is not None)]
+             ("--init", init is not None), ("--explain", explain), ("--scale", scale)]
     for name, given in wrong:
         if given:
             raise UsageError(f"{name} does not go with {option}", where=name,

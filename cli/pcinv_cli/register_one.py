@@ -26,12 +26,12 @@ def register_one(talk: Talk, source: str, target: str, output: tuple[str, ...], 
     """Register, write what was asked for, and gate on the verdict."""
     import pcinv
     from pcinv.registration.pose_files import read_pose
+    from pcinv.registration.shipped import network_of
 
     item = _check_outputs(output, (source, target, init), force)
     start = None if init is None else read_pose(init)
     talk.say(f"registering {source} to {target}")
-    weights = settings.pop("weights", None)
-    descriptor = None if weights is None else pcinv.load_model(weights).model
+    descriptor = network_of(settings.pop("weights"))
     found = pcinv.register(source, target, init=start, descriptor=descriptor, **settings)
     if explain:
         for stage in found.stages:

@@ -63,7 +63,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
         run = train(config, output=output, resume=resume, force=force, callback=progress)
     if not talk.speaks:
         return Outcome({}, lambda t: None)
-    return _matched(run) if is_matching else _measured(talk, run, config)
+    return _matched(run, config) if is_matching else _measured(talk, run, config)
 
 
 def _resumed(resume: str, config_file: str | None, settings: tuple[str, ...],
@@ -123,11 +123,11 @@ def _plan_matching(config: Any, sources: dict[str, str]) -> Outcome:
                     "written": False}, show)
 
 
-def _matched(run: Any) -> Outcome:
-    """Show what a descriptor reached on the rooms kept for validation."""
-    following = [f"pcinv register A B --method patch --weights {run.path}",
-                 "pcinv benchmark registration --dataset rooms --method patch "
-                 f"--weights {run.path}"]
+def _matched(run: Any, config: Any) -> Outcome:
+    """Show what a matcher reached on the rooms kept for validation."""
+    how = "--method " + ("roitr" if config.model.backbone == "roitr" else "patch")
+    following = [f"pcinv register A B {how} --weights {run.path}",
+                 f"pcinv benchmark registration --dataset rooms {how} --weights {run.path}"]
     result = {"run": run.path, "weights": run.weights, "dataset": run.dataset,
               "num_samples": run.num_samples, "metrics": run.metrics, "next": following}
 

@@ -6,13 +6,13 @@ import math
 import time
 import zlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pcinv.errors import PcinvError
+from pcinv.registration.shipped import network_of
 from pcinv_data.pairs import PAIR_SETS, RegistrationPair, measure_overlap, read_points
 
 REACH = 4.0
@@ -116,7 +116,7 @@ def _answer(trial: Trial, settings: Settings, motions: Motions | None, truth: np
     start = time.perf_counter()
     found = pcinv.register(*laid, method=settings.method, view_point=view_point,
                            voxel=settings.voxel, fast=settings.fast, seed=settings.seed,
-                           descriptor=descriptor_of(settings.weights))
+                           descriptor=network_of(settings.weights))
     spent = (time.perf_counter() - start) * 1e3
     pose = np.array(found.transform, np.float64)
     pose[:3, 3] += cameras[1] - pose[:3, :3] @ cameras[0]
@@ -130,14 +130,6 @@ def _answer(trial: Trial, settings: Settings, motions: Motions | None, truth: np
         ratio = _inlier_ratio(laid, found, view_point, settings, laid_truth)
     return {"pose": pose.tolist(), "verdict": found.verdict, "score": float(found.score),
             "inlier_ratio": ratio, "numbers": numbers, "time_ms": spent}
-
-
-@lru_cache(maxsize=1)
-def descriptor_of(weights: str | None) -> Any:
-    """Return the network of a run or file, or None; read once in a process."""
-    import pcinv
-
-    return None if weights is None else pcinv.load_model(weights).model
 
 
 def _overlap(pair: RegistrationPair, dataset: str) -> float:
@@ -158,7 +150,7 @@ def _inlier_ratio(clouds: list[np.ndarray], found: Any, view_point: str, setting
 
     supports = FAST_SUPPORTS if settings.fast else SUPPORTS
     source, target = (replace(prepare(points_of(cloud, name).points, found.voxel, supports),
-                              descriptor=descriptor_of(settings.weights))
+                              descriptor=network_of(settings.weights))
                       for cloud, name in zip(clouds, ("source", "target"), strict=True))
     chosen = None
     for sight in sights((source, target), view_point):

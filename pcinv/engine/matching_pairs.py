@@ -80,7 +80,8 @@ class PairLearner:
     def draw(self, seed: Sequence[int], pairs: int) -> list[PairSample]:
         """Draw pairs, and of each the patches whose points shall be matched."""
         rng = np.random.default_rng(list(seed))
-        return [self._sample(pair, turned, rng) for pair, turned in self.scans.draw(rng, pairs)]
+        return [self._sample(pair, turned, rng)
+                for pair, turned in self.scans.draw(rng, pairs, hard=False)]
 
     def losses(self, model: nn.Module, batch: list[PairSample]) -> tuple[Tensor, Tensor]:
         """Return the loss of each pair, and the share of the patches it matches that overlap."""

@@ -122,10 +122,14 @@ class Scans:
         chance = np.array([1 / pair.share for pair in self.pairs])
         self.chance = chance / chance.sum()
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[ScanPair, bool]]:
-        """Draw pairs, those of little overlap more often, and whether each is turned round."""
+    def draw(self, rng: np.random.Generator, count: int, hard: bool = True
+             ) -> list[tuple[ScanPair, bool]]:
+        """Draw pairs, and whether each is turned round.
+
+        hard : those of little overlap more often.
+        """
         return [(self.pairs[number], bool(rng.random() < 0.5))
-                for number in rng.choice(len(self.pairs), count, p=self.chance)]
+                for number in rng.choice(len(self.pairs), count, p=self.chance if hard else None)]
 
     def T_target_source(self, pair: ScanPair) -> Float[np.ndarray, "4 4"]:
         """Return the true motion of a pair, in units of prepared clouds."""

@@ -33,6 +33,7 @@ from pcinv.registration.pair_store import (
 )
 from pcinv.registration.pipeline import register
 from pcinv.registration.pose_files import read_pose
+from pcinv.registration.shipped import network_of
 
 VERDICTS = ("trusted", "suspect", "failed", "error")
 MAX_JOBS = 1024
@@ -69,7 +70,7 @@ def register_pairs(
     output: str | os.PathLike[str], *, jobs: int = 1, cluster: str | None = None,
     force: bool = False, method: str = "auto", view_point: Any = "auto",
     voxel: float | None = None, fast: bool = False, seed: int = 0,
-    callback: Callback | None = None,
+    weights: str | os.PathLike[str] | None = None, callback: Callback | None = None,
 ) -> Registered:
     """Register the pairs of a list; keep each answer as a line of `output`/pairs.jsonl.
 
@@ -83,6 +84,7 @@ def register_pairs(
     cluster : address of a dask scheduler (extra `dask`), whose workers do it in place of processes
         here. They need the clouds under the same absolute names, and this version of pcinv.
     method, view_point, voxel, fast, seed : of `pcinv.register`.
+    weights : run or file of a network for patches or a RoITr; None for what comes with the package.
     callback : called with the pairs done, all pairs, and the row of the last one (None first).
 
     Raises
@@ -93,7 +95,7 @@ def register_pairs(
     LimitError : a process was ended by the system, or the disk is full.
     NetworkError, DependencyError : no cluster is there, or no `distributed` to reach it.
     """
-    settings = settings_of(method, view_point, voxel, fast, seed)
+    settings = settings_of(method, view_point, voxel, fast, seed, weights)
     if isinstance(pairs, str | os.PathLike):
         return run(read_pairs(pairs), Path(pairs).parent, Path(output), settings, jobs, cluster,
                    force, callback)
@@ -118,7 +120,7 @@ def register_folder(
     folder: str | os.PathLike[str], output: str | os.PathLike[str], *, jobs: int = 1,
     cluster: str | None = None, force: bool = False, method: str = "auto",
     view_point: Any = "auto", voxel: float | None = None, fast: bool = False, seed: int = 0,
-    callback: Callback | None = None,
+    weights: str | os.PathLike[str] | None = None, callback: Callback | None = None,
 ) -> Folder:
     """Register all pairs of the clouds of a folder, and join the trusted ones to a model.
 
@@ -135,19 +137,23 @@ def register_folder(
     if output.resolve() == folder.resolve():
         raise UsageError("the output is the folder of the clouds", where=str(output),
                          hint="name another folder: the model would be taken for one of them")
-    settings = settings_of(method, view_point, voxel, fast, seed)
+    settings = settings_of(method, view_point, voxel, fast, seed, weights)
     found = run(pairs_of(clouds), folder, output, settings, jobs, cluster, force, callback)
     return Folder(found, build_model(clouds, found.rows, folder, output, voxel, seed))
 
 
 def settings_of(
-    method: str, view_point: Any, voxel: float | None, fast: bool, seed: int
+    method: str, view_point: Any, voxel: float | None, fast: bool, seed: int,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Return the settings as JSON can hold them."""
+    """Return the settings as JSON can hold them; weights that cannot be read are an error here."""
     from pcinv import __version__
 
     place = view_point if isinstance(view_point, str) else np.asarray(view_point, float).tolist()
-    return Settings(method, place, voxel, fast, seed, __version__)
+    if weights is not None:
+        network_of(os.path.abspath(weights))
+    return Settings(method, place, voxel, fast, seed, __version__,
+                    None if weights is None else os.path.abspath(weights))
 
 
 def run(
@@ -193,7 +199,8 @@ def register_one(pair: Pair, base: Path, settings: Settings) -> Row:
         result = register(
             base / pair.source, base / pair.target, method=settings.method,
             view_point=settings.view_point, voxel=settings.voxel, fast=settings.fast,
-            init=None if pair.init is None else read_pose(base / pair.init), seed=settings.seed)
+            init=None if pair.init is None else read_pose(base / pair.init), seed=settings.seed,
+            descriptor=network_of(settings.weights))
         row |= result.to_dict()
     except UsageError:  # of all pairs alike: a method that does not exist
         raise

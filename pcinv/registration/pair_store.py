@@ -29,6 +29,7 @@ class Settings:
     fast: bool
     seed: int
     version: str
+    weights: str | None = None
 
 
 def read_rows(file: Path) -> dict[Pair, Row]:

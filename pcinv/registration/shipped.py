@@ -1,9 +1,9 @@
-"""Networks that come with the package, trained on generated rooms alone."""
+"""The networks that registration uses: those that come with the package, and a person's own."""
 
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,3 +44,14 @@ def load_shipped(name: str) -> nn.Module:
                               where=str(file), hint="install pcinv again, or give --weights RUN"
                               ) from error
     return network.eval()
+
+
+@lru_cache(maxsize=1)
+def network_of(weights: str | None) -> nn.Module | None:
+    """Return the network of a run or weights file, read once in a process; None for None.
+
+    Raises as `pcinv.load_model`.
+    """
+    from pcinv.engine.loading import load_model
+
+    return None if weights is None else load_model(weights).model

@@ -8,6 +8,7 @@ import pytest
 from helpers.surfaces import body_view, box, moved, plane, pose_error, two_views
 
 import pcinv
+from pcinv.registration.shipped import weights_file
 
 FIELDS = {
     "transform", "verdict", "reasons", "overlap", "inlier_rmse", "fitness", "num_correspondences",
@@ -177,6 +178,8 @@ def test_options(ask, told, here):
     (["a.ply", "--pairs", "list.csv", "-o", "out"], 2, "SOURCE"),
     (["--pairs", "list.csv", "--folder", ".", "-o", "out"], 2, "--folder"),
     (["--pairs", "list.csv", "--init", "T.txt", "-o", "out"], 2, "--init"),
+    (["--pairs", "list.csv", "--weights", "none.safetensors", "-o", "out"], 5, "none.safetensors"),
+    (["a.ply", "b.ply", "--weights", "a.ply"], 5, "a.ply"),
 ])
 def test_errors_name_what_is_at_fault(run, here, args, code, where):
     (here / "empty.ply").touch()
@@ -211,6 +214,12 @@ def test_a_list_of_pairs(ask, run, here):
     assert done.code == 1 and "2 were done before" in done.out
     (here / "list.csv").write_text("source,target\na.ply,b.ply\n")
     assert ask("register", "--pairs", "list.csv", "-o", "two", "--fast")["result"]["num_pairs"] == 1
+    more = ("--method", "patch", "--weights", str(weights_file("cylinder_patch")))
+    ask("register", "--pairs", "list.csv", "-o", "three", *more)
+    row = json.loads((here / "three/pairs.jsonl").read_text())
+    assert row["features"] == "patch" and row["settings"]["weights"] == more[-1]
+    done = run("register", "--pairs", "list.csv", "-o", "three", *more[:2])
+    assert done.code == 2 and "weights" in done.err  # other settings than those there
 
 
 def test_a_folder(ask, run, here):
