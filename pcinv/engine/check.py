@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
+from pcinv.engine.check_matching import NUM_POINTS, answers_of
 from pcinv.engine.datasets import load_dataset
 from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import hyper_of, load_model
 from pcinv.errors import unknown_name
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
-from pcinv.models.registry import BACKBONES, create_model
+from pcinv.models.registry import BACKBONES, MATCHERS, create_model
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _NUM_CLASSES = {"classification": 40, "part_segmentation": 50}
@@ -30,7 +31,9 @@ def check(
     """Search for the largest change of an answer under rotation, shift, reordering and batch mates.
 
     The clouds are generated shapes, once with their exact normals and once with normals
-    estimated after each change. See `measure_invariance` for the search.
+    estimated after each change. Of a matcher, which needs normals that tell the sides, it is the
+    descriptors that are compared, with exact normals alone. See `measure_invariance` for the
+    search.
 
     Parameters
     ----------
@@ -45,8 +48,12 @@ def check(
     """
     if dtype not in _DTYPES:
         raise unknown_name("dtype", dtype, _DTYPES)
-    if str(target) in BACKBONES:
-        name = str(target)
+    name = str(target)
+    num_categories = 0
+    if name in MATCHERS:
+        torch.manual_seed(seed)
+        model, num_points = create_model(name, task="matching", preset=preset), NUM_POINTS[name]
+    elif name in BACKBONES:
         torch.manual_seed(seed)
         parts = task == "part_segmentation"
         model = create_model(name, task=task, preset=preset, num_categories=16 if parts else 0,
@@ -56,7 +63,8 @@ def check(
         loaded = load_model(target)
         model, name = loaded.model, loaded.meta.config.model.backbone
         num_points, num_categories = loaded.meta.config.data.num_points, loaded.meta.num_categories
-    model = model.to(pick_device(device), _DTYPES[dtype])
+        if name in MATCHERS:
+            num_points = NUM_POINTS[name]
     shapes = load_dataset("shapes", split="test", num_points=num_points, seed=seed)
     order = torch.randperm(len(shapes), generator=torch.Generator().manual_seed(seed)).tolist()
 
@@ -65,4 +73,10 @@ def check(
         normal = None if sample.normal is None else torch.from_numpy(sample.normal)
         return torch.from_numpy(sample.xyz), normal, sample.label % max(num_categories, 1)
 
-    return measure_invariance(model, draw, backbone=name, rotations=rotations, seed=seed)
+    kinds = (True, False)
+    if name in MATCHERS:
+        other = draw(-1)
+        model, kinds = answers_of(model, (other[0], other[1])), (True,)
+    model = model.to(pick_device(device), _DTYPES[dtype])
+    return measure_invariance(model, draw, backbone=name, rotations=rotations, seed=seed,
+                              with_normals=kinds)

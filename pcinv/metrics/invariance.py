@@ -229,7 +229,7 @@ def measure_invariance(
     model.eval()
     probe = _Probe(model)
     tells_category = bool(getattr(model, "num_categories", 0))
-    per_point = getattr(model, "task", "classification") == "part_segmentation"
+    per_point = getattr(model, "task", "classification") in ("part_segmentation", "matching")
     tie = _TIE_MARGINS[dtype]
     errors = dict.fromkeys(("rotation", "translation", "permutation", "batch"), 0.0)
     tied_clouds, smallest, measured, crossed, apart = 0, float("inf"), 0, [0.0], [0.0]

@@ -149,7 +149,9 @@ def describe(
     key_points: Float[np.ndarray, "k 3"], key_axes: Float[np.ndarray, "k 3"], *,
     density: float = DENSITY, chunk: int | None = None,
 ) -> Float[Tensor, "k d"]:
-    """Return the descriptor of each key point: (K, length) float32, on the device of the model.
+    """Return the descriptor of each key point: (K, length), on the device of the model.
+
+    In float64 where the weights are, else in float32.
 
     points, normals, key_points, key_axes, density : as with `cylinder_grid`. Normals and axes must
         point to the side that the sensor was on; from another side the descriptor is another.
@@ -168,6 +170,7 @@ def describe(
     if model.out.weight.device.type != "cpu":
         return _describe_by_torch(model, points, normals, key_points, key_axes, density, chunk)
     hyper, dtype, step = model.hyper, model.out.weight.dtype, chunk or CHUNK
+    wide = dtype == torch.float64
     cloud = cell_cloud(points, normals, hyper.radius)
     with torch.no_grad():
         network = model.frozen()
@@ -175,8 +178,9 @@ def describe(
     def describe_some(start: int) -> Tensor:
         part = slice(start, start + step)
         grid = grids(cloud, key_points[part], key_axes[part], radius=hyper.radius,
-                     height_scale=hyper.height_scale, density=density)
-        return network(torch.from_numpy(grid).to(dtype)).float()
+                     height_scale=hyper.height_scale, density=density, wide=wide)
+        found = network(torch.from_numpy(grid).to(dtype))
+        return found if wide else found.float()
 
     # without key points there is one empty chunk: the answer has its columns
     return torch.cat(each_alone(describe_some, range(0, max(len(key_points), 1), step)))
@@ -189,6 +193,7 @@ def _describe_by_torch(
 ) -> Float[Tensor, "k d"]:
     """Do as `describe`, all on the device of the model."""
     hyper, weight, step = model.hyper, model.out.weight, chunk or TORCH_CHUNK
+    wide = weight.dtype == torch.float64
     cloud, cloud_normals, places, axes = (
         torch.as_tensor(np.array(values, np.float64), device=weight.device)
         for values in (points, normals, key_points, key_axes))
@@ -200,6 +205,7 @@ def _describe_by_torch(
             part = slice(start, start + step)
             grid = cylinder_grid_torch(
                 cloud, cloud_normals, places[part], axes[part], radius=hyper.radius,
-                height_scale=hyper.height_scale, density=density)
-            parts.append(network(grid.to(weight.dtype)).float())
+                height_scale=hyper.height_scale, density=density, wide=wide)
+            found = network(grid.to(weight.dtype))
+            parts.append(found if wide else found.float())
     return torch.cat(parts)

@@ -111,13 +111,17 @@ def key_frames(
 def grids(
     cloud: CellCloud, key_points: Float[np.ndarray, "k 3"], key_axes: Float[np.ndarray, "k 3"], *,
     radius: float = RADIUS, height_scale: float = HEIGHT_SCALE, density: float = DENSITY,
+    wide: bool = False,
 ) -> Float[np.ndarray, "k 200 16"]:
-    """Do as `cylinder_grid`, with a cloud that was sorted once for several calls."""
+    """Do as `cylinder_grid`, with a cloud that was sorted once for several calls.
+
+    wide : return float64.
+    """
     from pcinv.nn import cylinder_grid_kernels as kernels
 
     _check_positive(radius=radius, height_scale=height_scale, density=density)
     places, axes = key_frames(key_points, key_axes)
-    out = np.zeros((len(places), CHANNELS, AZIMUTHS), np.float32)
+    out = np.zeros((len(places), CHANNELS, AZIMUTHS), np.float64 if wide else np.float32)
 
     def fill(begin: int) -> None:
         kernels.fill_grids(
@@ -132,9 +136,11 @@ def grids(
 def cylinder_grid_torch(
     points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], key_points: Float[Tensor, "k 3"],
     key_axes: Float[Tensor, "k 3"], *, radius: float = RADIUS, height_scale: float = HEIGHT_SCALE,
-    density: float = DENSITY,
+    density: float = DENSITY, wide: bool = False,
 ) -> Float[Tensor, "k 200 16"]:
     """Do as `cylinder_grid` in torch, on the device of the points; equal to about 1e-6.
+
+    wide : return float64.
 
     Decisions and sums are in float64. Each key point looks at each point: on a CPU the compiled
     loops are many times as fast. On a GPU the order of the sums may change the last bits.
@@ -142,7 +148,8 @@ def cylinder_grid_torch(
     _check_positive(radius=radius, height_scale=height_scale, density=density)
     p, n = _checked(points, normals)
     places, axes = _key_frames(key_points, key_axes)
-    out = p.new_zeros((len(places), CHANNELS, AZIMUTHS), dtype=torch.float32)
+    out = p.new_zeros((len(places), CHANNELS, AZIMUTHS),
+                      dtype=torch.float64 if wide else torch.float32)
     step = max(1, _PAIRS // len(p))
     for first in range(0, len(places), step):
         a = axes[first:first + step]

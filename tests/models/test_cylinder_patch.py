@@ -229,7 +229,7 @@ def test_sizes_are_those_of_the_hyperparameters():
     assert change(found, model.eval()(grid).detach()) < 1e-6
     assert change(found, describe(model, *given)) > 1e-4
     double = describe(model.double(), *given, density=900.0)
-    assert double.dtype == torch.float32 and change(double, found) < 1e-5
+    assert double.dtype == torch.float64 and change(double, found) < 1e-5
 
 
 def test_bad_input():
