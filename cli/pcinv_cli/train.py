@@ -96,14 +96,7 @@ def _plan(config: Any, sources: dict[str, str]) -> Outcome:
         "num_outputs": get_task(config.model.task).functions.num_outputs(labels),
         "num_parameters": sum(p.numel() for p in model.parameters()),
     }
-    result = {"config": tree_of(config), "sources": sources, "sizes": sizes, "written": False}
-
-    def show(talk: Talk) -> None:
-        show_values(talk, config, sources)
-        talk.result()
-        show_fields(talk, sizes)
-
-    return Outcome(result, show)
+    return _planned(config, sources, sizes)
 
 
 def _plan_matching(config: Any, sources: dict[str, str]) -> Outcome:
@@ -113,7 +106,10 @@ def _plan_matching(config: Any, sources: dict[str, str]) -> Outcome:
 
     model = build_model(config, Labels(()), 0)
     sizes = {"num_parameters": sum(p.numel() for p in model.parameters())}
+    return _planned(config, sources, sizes)
 
+
+def _planned(config: Any, sources: dict[str, str], sizes: dict[str, Any]) -> Outcome:
     def show(talk: Talk) -> None:
         show_values(talk, config, sources)
         talk.result()

@@ -8,7 +8,7 @@ with `load_dataset(name, root, split, num_points=..., seed=..., ...)`, which rai
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -52,6 +52,20 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     UnknownNameError where no package knows the name, DependencyError where there is no package.
     DatasetError for a folder that is not the data set, or one without a single cloud.
     """
+    dataset: Dataset = from_providers(
+        name, lambda provider: provider.load_dataset(name, **options))
+    if len(dataset) == 0:
+        raise DatasetError(f"data set '{name}' has no clouds",
+                           where=str(options.get("root") or name),
+                           hint="pcinv data verify says what is missing")
+    return dataset
+
+
+def from_providers(name: str, load: Callable[[Any], Any]) -> Any:
+    """Return what the first package makes of `load` that does not raise UnknownNameError.
+
+    Raises the first such error where all do, DependencyError where there is no package.
+    """
     providers = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
     if not providers:
         raise DependencyError("no package with data sets is installed", where=f"data set '{name}'",
@@ -59,15 +73,9 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     unknown: list[UnknownNameError] = []
     for provider in providers:
         try:
-            dataset: Dataset = provider.load().load_dataset(name, **options)
+            return load(provider.load())
         except UnknownNameError as error:
             unknown.append(error)
-            continue
-        if len(dataset) == 0:
-            raise DatasetError(f"data set '{name}' has no clouds",
-                               where=str(options.get("root") or name),
-                               hint="pcinv data verify says what is missing")
-        return dataset
     raise unknown[0]
 
 

@@ -5,7 +5,6 @@ What a network sees here is what it sees in registration: `pcinv.registration` p
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -13,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from pcinv.engine.config import Config
-from pcinv.engine.datasets import GROUP
-from pcinv.errors import DatasetError, DependencyError, UnknownNameError
+from pcinv.engine.datasets import from_providers
+from pcinv.errors import DatasetError
 
 CORRESPOND = 0.04
 """Key points nearer than this under the true motion are one place, in units of prepared clouds."""
@@ -63,22 +62,11 @@ def load_rooms(config: Config) -> list[Any]:
 
     Raises UnknownNameError, DependencyError, and what the package raises.
     """
-    providers = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
-    if not providers:
-        raise DependencyError("no package with data sets is installed",
-                              where=f"data set '{config.data.dataset}'",
-                              hint="pip install pcinv, which brings pcinv_data")
-    unknown: list[UnknownNameError] = []
-    for provider in providers:
-        try:
-            rooms: list[Any] = provider.load().load_rooms(
-                config.data.dataset, root=config.data.root, limit=config.data.limit,
-                jobs=max(1, config.train.workers))
-        except UnknownNameError as error:
-            unknown.append(error)
-            continue
-        return rooms
-    raise unknown[0]
+    rooms: list[Any] = from_providers(
+        config.data.dataset, lambda provider: provider.load_rooms(
+            config.data.dataset, root=config.data.root, limit=config.data.limit,
+            jobs=max(1, config.train.workers)))
+    return rooms
 
 
 def split_rooms(rooms: Sequence[Any], val_fraction: float) -> tuple[list[Any], list[Any]]:
