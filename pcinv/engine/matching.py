@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 class Learner(Protocol):
     """How one kind of network is trained.
 
-    start : what is done to the weights before the first step.
+    start : what is done to the weights before the first step; False where it was stopped.
     draw : what a step takes, from a seed; no weights come in.
     losses : one for each thing that was to be matched, and whether it was, or how much of it.
     validate : metrics on the scans kept for validation, see `pcinv.tasks.matching`.
     """
 
-    def start(self, seed: int) -> None: ...
+    def start(self, seed: int, stop: Callable[[], bool]) -> bool: ...
 
     def draw(self, seed: Sequence[int], pairs: int) -> Any: ...
 
@@ -88,8 +88,9 @@ def train_matching(
     session = Session(run, config, Labels(()), network, optimizer, "estimate", 0, accelerator)
     sums = session.restore() if resumed else None
     learner = learner_of(config.model.backbone, network, scans, held)
-    if not resumed:
-        learner.start(config.seed)
+    if not resumed and not learner.start(config.seed, lambda: stop.requested):
+        raise Interrupted("interrupted before the first step; there is nothing to keep",
+                          where=str(run), hint="the same command with --force begins anew")
     model, stepper = accelerator.prepare(network, optimizer)
     pairs = max(1, config.train.batch_size // 2)
     steps = -(-len(scans.pairs) // pairs)

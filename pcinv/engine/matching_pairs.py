@@ -6,7 +6,7 @@ pairs a step takes depends on the seed, the epoch and the step alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pcinv.engine.distil import distil
 from pcinv.engine.scans import ScanPair, Scans, evenly
 from pcinv.geometry.rigid import transform_points
 from pcinv.losses.matching_coarse_fine import (
@@ -25,6 +26,7 @@ from pcinv.losses.matching_coarse_fine import (
 )
 from pcinv.models.roitr import Survey, match_described
 from pcinv.nn.standardise import standardise
+from pcinv.registration.shipped import load_shipped
 from pcinv.tasks.matching import VAL_PAIRS, matching_metrics, share_right
 
 CANDIDATES = 128
@@ -71,11 +73,13 @@ class PairLearner:
         self.network, self.scans, self.held = network, scans, held
         self.surveys, self.held_surveys = _Surveys(network, scans), _Surveys(network, held)
 
-    def start(self, seed: int) -> None:
-        """Let features differ from point to point, see `pcinv.nn.standardise`."""
+    def start(self, seed: int, stop: Callable[[], bool]) -> bool:
+        """Let features differ from point to point, then be taught by the descriptor of patches."""
         network, example = self.network, self.draw((seed, 13), 1)[0]
         standardise(network, (network.node_head, network.point_head),
                     lambda: network.describe(example.source, example.target))
+        return distil(network, load_shipped("cylinder_patch"), self.scans,
+                      self.surveys.__getitem__, seed, stop)
 
     def draw(self, seed: Sequence[int], pairs: int) -> list[PairSample]:
         """Draw pairs, and of each the patches whose points shall be matched."""

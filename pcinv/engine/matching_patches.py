@@ -5,7 +5,7 @@ Which patches a step takes depends on the seed, the epoch and the step alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,8 +44,9 @@ class PatchLearner:
     def __init__(self, network: Any, scans: Scans, held: Scans) -> None:
         self.network, self.scans, self.held = network, scans, held
 
-    def start(self, seed: int) -> None:
+    def start(self, seed: int, stop: Callable[[], bool]) -> bool:
         """Start from the random weights as they are."""
+        return True
 
     def draw(self, seed: Sequence[int], pairs: int) -> PatchBatch:
         """Draw pairs and corresponding patches of each."""

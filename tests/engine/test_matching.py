@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.scans import body_rooms
 
-from pcinv.engine import scans, trainer
+from pcinv.engine import distil, scans, trainer
 from pcinv.engine.config import load_config
 from pcinv.engine.loading import build_model, load_model
 from pcinv.engine.matching import learner_of
@@ -141,7 +141,44 @@ class TestPairs:
         assert len(learner.surveys.known) == len(prepared.fragments)
 
 
+class TestDistil:
+    def test_points_learn_what_the_teacher_says(self, prepared, monkeypatch, caplog):
+        monkeypatch.setattr(distil, "STEPS", 60)
+        monkeypatch.setattr(distil, "_TOLD", 20)
+        torch.manual_seed(0)
+        network = build_model(configured(backbone="roitr"), Labels(()), 0)
+        learner = PairLearner(network, prepared, prepared)
+        with caplog.at_level("INFO", "pcinv.engine.distil"):
+            assert learner.start(0, lambda: False)
+        told = [float(record.message.rpartition(" ")[2]) for record in caplog.records]
+        assert len(told) == 3 and told[0] < told[1] < told[2] and told[2] > 0.4
+        assert not any(isinstance(module, torch.nn.ModuleList) and len(module) == 2
+                       and isinstance(module[0], torch.nn.Linear) for module in network.modules())
+
+    def test_it_can_be_stopped(self, prepared, monkeypatch):
+        torch.manual_seed(0)
+        network = build_model(configured(backbone="roitr"), Labels(()), 0)
+        asked = []
+        assert not PairLearner(network, prepared, prepared).start(
+            0, lambda: asked.append(0) or len(asked) == 3)
+        assert len(asked) == 3
+
+    def test_a_stop_before_the_first_step_is_told(self, rooms, tmp_path, monkeypatch):
+        import os
+        import signal
+
+        monkeypatch.setattr(trainer, "load_rooms", lambda config: rooms)
+        monkeypatch.setattr(distil, "_told", lambda *given: os.kill(os.getpid(), signal.SIGTERM)
+                            or torch.ones(1500, 32))
+        with pytest.raises(Interrupted, match="before the first step"):
+            trainer.train(configured(backbone="roitr"), output=tmp_path / "run")
+
+
 class TestTraining:
+    @pytest.fixture(autouse=True)
+    def quick_start(self, monkeypatch):
+        monkeypatch.setattr(distil, "STEPS", 20)
+
     @pytest.mark.parametrize("backbone", ["cylinder_patch", "roitr"])
     def test_it_learns_and_writes_a_run(self, rooms, tmp_path, monkeypatch, backbone):
         monkeypatch.setattr(trainer, "load_rooms", lambda config: rooms)
@@ -150,7 +187,7 @@ class TestTraining:
         lines = [json.loads(line) for line in
                  (run.path / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == [1, 2, 3]
-        assert lines[-1]["loss"] < 0.95 * lines[0]["loss"]
+        assert lines[-1]["loss"] < 0.97 * lines[0]["loss"]
         assert run.metrics["inlier_ratio"] == max(line["val_inlier_ratio"] for line in lines)
         held = Scans(rooms[-1:], 0)
         torch.manual_seed(0)
