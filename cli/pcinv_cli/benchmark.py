@@ -116,6 +116,11 @@ def _show(talk: Talk, result: dict[str, Any]) -> None:
         talk.result()
         talk.table(("score from", "answers", "right among them", "of the right ones"), [
             (f"{row[0]:.3g}", *map(_share, row[1:])) for row in result["roc"]])
+        talk.result()
+        talk.table(("features", "score", "answers", "right"), [
+            (kind, f"{low:g} to {high:g}" if high is not None else f"{low:g} or more", count,
+             _share(right))
+            for kind, rows in result["reliability"].items() for low, high, count, right in rows])
     talk.result()
     for line in _lines(result):
         talk.result(line)

@@ -75,6 +75,7 @@ def run_registration(
     verdict_precision, verdict_precision_without_negatives : share of the trusted that are right.
     roc : what a threshold on the score alone would do, (threshold, share of all answers that reach
         it, precision, share of the right ones that reach it), with the negatives.
+    reliability : kind of features -> (score from, to, answers, share that is right).
     time_ms_median : of `pcinv.register`, without reading.
     recall_by_overlap : by the overlap that the data set tells, or else as `measure_overlap` does.
     by_kind : for single objects, the same for those without symmetry ("plain"), the symmetric ones

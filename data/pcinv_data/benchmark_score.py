@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from pcinv_data.pairs import PAIR_SETS
 
 THRESHOLDS = 20
 """Rows of the table over the score."""
+SCORES = (0.0, 1.0, 3.0, 5.0, 7.0, 10.0, 15.0, 25.0, 50.0, float("inf"))
+"""Edges between the rows of the reliability."""
 SHOWN_ERRORS = 5
 OPEN = ("ambiguous", "degenerate")
 """How the reasons of a verdict begin that say that shapes alone leave the pose open."""
@@ -50,6 +53,10 @@ def score_rows(rows: Sequence[Row], settings: Settings, asked: int) -> dict[str,
         "num_trusted": len(trusted),
         "num_negatives": len(negatives), "negatives_trusted": wrongly,
         "roc": verdict_table([score for score, _ in answers], [right for _, right in answers]),
+        "reliability": reliability(
+            [row["numbers"].get("features") or "none" for row, _ in counted]
+            + [row["numbers"].get("features") or "none" for row in negatives],
+            [score for score, _ in answers], [right for _, right in answers]),
         "rule": rule, "rotate": settings.rotate, "view_point": settings.view_point,
         "fast": settings.fast, "voxel": settings.voxel, "seed": settings.seed,
         "num_errors": len(errors), "errors": dict(sorted(errors.items())[:SHOWN_ERRORS]),
@@ -93,6 +100,27 @@ def verdict_table(scores: Sequence[float], right: Sequence[bool]
         trusted = values >= threshold
         table.append((threshold, float(trusted.mean()), _mean(truth[trusted]),
                       _mean(trusted[truth])))
+    return table
+
+
+def reliability(kinds: Sequence[str], scores: Sequence[float], right: Sequence[bool]
+                ) -> dict[str, list[tuple[float, float | None, int, float]]]:
+    """Return how often answers of a score are right, for each kind of features alone.
+
+    kinds, scores, right : one an answer.
+
+    Rows are (from, to, answers, share that is right), of scores from one of `SCORES` to the next;
+    to is None in the last. Scores without an answer have no row.
+    """
+    values, truth, names = np.asarray(scores, np.float64), np.asarray(right, bool), np.array(kinds)
+    table: dict[str, list[tuple[float, float | None, int, float]]] = {}
+    for kind in sorted(set(kinds)):
+        table[kind] = []
+        for low, high in pairwise(SCORES):
+            inside = (names == kind) & (values >= low) & (values < high)
+            if inside.any():
+                table[kind].append((low, high if np.isfinite(high) else None, int(inside.sum()),
+                                    float(truth[inside].mean())))
     return table
 
 

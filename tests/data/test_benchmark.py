@@ -16,12 +16,12 @@ from pcinv.errors import (
     UsageError,
 )
 from pcinv_data.benchmark import run_registration, score_registration
-from pcinv_data.benchmark_score import verdict_table
+from pcinv_data.benchmark_score import reliability, verdict_table
 
 ALL = [(i, j) for i in range(5) for j in range(i + 1, 5)]
 FIELDS = {"dataset", "method", "num_pairs", "recall", "recall_by_scene", "scene_mean_recall",
           "inlier_ratio", "feature_matching_recall", "rre_deg_median", "rte_median",
-          "time_ms_median", "verdict_precision", "verdict_recall", "recall_by_overlap", "roc"}
+          "time_ms_median", "verdict_precision", "verdict_recall", "recall_by_overlap", "roc", "reliability"}
 
 
 def wrong(found, call=0):
@@ -219,6 +219,14 @@ def test_unknown_names_and_values(scenes, tmp_path):
     write_scene(tmp_path / "few", "attic", [(0, 1), (3, 4)])
     with pytest.raises(InputError, match="none of the pairs counts"):
         run_registration("3dmatch", tmp_path / "few")
+
+
+def test_the_reliability_counts_each_kind_of_features_alone():
+    table = reliability(["fpfh", "patch", "fpfh", "fpfh", "patch"], [7.0, 8.0, 6.99, 9.0, 60.0],
+                        [True, False, False, False, True])
+    assert table == {"fpfh": [(5, 7, 1, 0), (7, 10, 2, 0.5)],
+                     "patch": [(7, 10, 1, 0), (50, None, 1, 1)]}
+    assert reliability([], [], []) == {}
 
 
 def test_the_table_over_the_score():
