@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -20,46 +21,37 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from pcinv.errors import InputError, PcinvError
+from pcinv.engine.files import write_atomic
+from pcinv.errors import DatasetError, LimitError, PcinvError
 from pcinv_data import room_store
 from pcinv_data.pairs import load_pairs
 
-MEASURED = 40
-"""Fragments of each kind that are measured, at most."""
-SAMPLED = 2000
-"""Points of a fragment that are measured, at most; their neighbours are among all points."""
-PLANE_NEIGHBOURS, FLAT = 30, 0.01
-RADIUS = 0.1
-"""Of the neighbours that tell curvature and borders, in metres."""
-BORDER = 2 / 3
-"""A point with a smaller share than this of the fragment's median number is at a border."""
-WIDTH, HEIGHT, FOCAL, GAP = 400, 300, 220.0, 4
-"""Of a tile, in pixels; wider than a Kinect, as fragments are of several images."""
-NEAREST = 0.1
-SIDES, SPLAT = (2, 8), 0.035
-"""Pixels of a square's side, and the metres it covers: more than 2.5 cm, so that walls close."""
+MEASURED, SAMPLED = 40, 2000  # fragments of a kind, points of a fragment; at most
+PLANE_NEIGHBOURS, FLAT, RADIUS = 30, 0.01, 0.1
+BORDER = 2 / 3  # of the fragment's median number of neighbours; points with fewer are at one
+WIDTH, HEIGHT, FOCAL, GAP, GAP_GREY = 400, 300, 220.0, 2, 190  # wider than a Kinect sees
+NEAREST, SIDES, SPLAT = 0.1, (2, 8), 0.035  # squares: pixels a side, and metres: walls close
 OBLIQUE = Rotation.from_euler("yx", (30, 25), degrees=True).as_matrix()
-AWAY = 2.9
-"""Distance of the oblique camera from the middle of a fragment; one for all shows their sizes."""
-LIGHT = np.array([-0.35, -0.45, -0.82])
-"""Direction to the light in the frame of a fragment: behind its camera, above at the left."""
-Load = Callable[[], np.ndarray]
+AWAY = 2.9  # of the oblique camera from the middle; one for all, so that sizes are seen
+LIGHT = np.array([-0.35, -0.45, -0.82])  # where it comes from: behind the camera, above, left
+Load = Callable[[], np.ndarray]  # gives the points (N, 3) float64 of a fragment
+Figures = dict[str, float]
 
 
 def generated_fragments(root: Path) -> list[Load]:
-    """Return what loads each fragment of the rooms in a folder.
-
-    Raises DatasetError where there is no room.
-    """
-    there = list(takewhile(Path.is_file, room_store.room_files(root, 1000)))
-    if not there:
-        room_store.read_room(room_store.room_files(root, 1)[0])  # says that it is not there
-    rooms = room_store.load_rooms("rooms", root=root, limit=len(there))
-    return [lambda points=points: points for room in rooms for points in room.fragments]
+    """Return those of the rooms in a folder; DatasetError where there is none."""
+    files = room_store.room_files(root, 1000)
+    count = len(list(takewhile(Path.is_file, files)))
+    rooms = room_store.load_rooms("rooms", root=root, limit=count) if count else []
+    loads = [partial(np.float64, points) for room in rooms for points in room.fragments]
+    if not loads:
+        raise DatasetError("no generated fragments", where=str(files[0].parent),
+                           hint="pcinv_data.room_store.load_rooms('rooms', DIR) makes them")
+    return loads
 
 
 def real_fragments(root: Path) -> list[Load]:
-    """Return what loads each fragment that is in a pair of 3DMatch, once each, by file."""
+    """Return those that are in a pair of 3DMatch, once each, by file."""
     pairs = load_pairs("3dmatch", root)
     files = {pair.source_file: pair.load_source for pair in pairs}
     files |= {pair.target_file: pair.load_target for pair in pairs}
@@ -67,23 +59,21 @@ def real_fragments(root: Path) -> list[Load]:
 
 
 def spread(items: list[Load], count: int, seed: int) -> list[Load]:
-    """Return `count` different items, one drawn from each of as many equal stretches."""
-    count = min(count, len(items))
-    edges = np.linspace(0, len(items), count + 1).astype(int)
+    """Return up to `count` different items, one drawn from each of as many equal stretches."""
+    edges = np.linspace(0, len(items), min(count, len(items)) + 1).astype(int)
     return [items[k] for k in np.random.default_rng(seed).integers(edges[:-1], edges[1:])]
 
 
-def principal(points: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean (G, 3), variances (G, 3) ascending and axes (G, 3, 3), of groups of points.
+def principal(points: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return means (G, 3), variances (G, 3) ascending and axes (G, 3, 3) of groups of points.
 
-    points : (N, 3), group after group.  starts : (G,) first row of each.
+    points : (N, 3), group after group.  sizes : (G,) points of each, at least one.
     """
-    sizes = np.diff(np.append(starts, len(points)))
+    starts = np.cumsum(sizes) - sizes
     mean = np.add.reduceat(points, starts) / sizes[:, None]
     local = points - np.repeat(mean, sizes, axis=0)
-    products = (local[:, :, None] * local[:, None, :]).reshape(-1, 9)
-    return mean, *np.linalg.eigh(np.add.reduceat(products, starts).reshape(-1, 3, 3)
-                                 / sizes[:, None, None])
+    covariance = np.add.reduceat(local[:, :, None] * local[:, None], starts) / sizes[:, None, None]
+    return mean, *np.linalg.eigh(covariance)
 
 
 def nearest_planes(points: np.ndarray, centres: np.ndarray, k: int
@@ -94,21 +84,18 @@ def nearest_planes(points: np.ndarray, centres: np.ndarray, k: int
     """
     k = min(k, len(points) - 1)
     distance, index = cKDTree(points).query(centres, k + 1)
-    mean, _, axes = principal(points[index[:, 1:]].reshape(-1, 3), np.arange(len(centres)) * k)
+    mean, _, axes = principal(points[index[:, 1:]].reshape(-1, 3), np.full(len(centres), k))
     return mean, axes[..., 0], distance[:, 1]
 
 
-def describe(points: np.ndarray) -> dict[str, float]:
-    """Return the figures of a fragment (N, 3) in metres, whose camera is at the origin."""
-    points = np.asarray(points, dtype=np.float64)
-    rows = np.linspace(0, len(points) - 1, min(SAMPLED, len(points))).round().astype(int)
-    some = points[rows]
+def describe(points: np.ndarray) -> Figures:
+    """Return figures of a fragment (N, 3) float64 in metres, whose camera is at the origin."""
+    some = points[np.linspace(0, len(points) - 1, min(SAMPLED, len(points))).round().astype(int)]
     mean, normal, nearest = nearest_planes(points, some, PLANE_NEIGHBOURS)
     residual = np.abs(((some - mean) * normal).sum(1))
     around = cKDTree(points).query_ball_point(some, RADIUS)
-    sizes = np.array([len(near) for near in around])
-    _, variances, _ = principal(points[np.concatenate(around).astype(int)],
-                                np.cumsum(sizes) - sizes)
+    sizes = np.array(list(map(len, around)))
+    _, variances, _ = principal(points[np.concatenate(around).astype(int)], sizes)
     curvature = variances[:, 0].clip(0) / np.maximum(variances.sum(1), 1e-12)
     low, high = np.quantile(points[:, 2], (0.02, 0.98))
     figures = {
@@ -120,11 +107,11 @@ def describe(points: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items()}
 
 
-def summarise(fragments: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return median, p10 and p90 over fragments of each of their figures."""
-    return {name: dict(zip(("p10", "median", "p90"), np.quantile(
-        [figures[name] for figures in fragments], (0.1, 0.5, 0.9)).tolist(), strict=True))
-        for name in fragments[0]}
+def summarise(measured: list[Figures]) -> dict[str, Figures]:
+    """Return p10, median and p90 over the fragments of each of their figures."""
+    columns = {name: [figures[name] for figures in measured] for name in measured[0]}
+    return {name: dict(zip(("p10", "median", "p90"), np.quantile(values, (0.1, 0.5, 0.9)).tolist(),
+                           strict=True)) for name, values in columns.items()}
 
 
 def splat(points: np.ndarray, grey: np.ndarray) -> np.ndarray:
@@ -132,18 +119,16 @@ def splat(points: np.ndarray, grey: np.ndarray) -> np.ndarray:
 
     grey : (N,) uint8. Points are squares that shrink with depth; the nearest one is seen.
     """
-    front = points[:, 2] > NEAREST
-    points, grey = points[front], grey[front]
+    points, grey = points[points[:, 2] > NEAREST], grey[points[:, 2] > NEAREST]
     z = points[:, 2]
     side = np.clip(np.rint(SPLAT * FOCAL / z), *SIDES).astype(int)
     middle = points[:, :2] * FOCAL / z[:, None] + (WIDTH / 2, HEIGHT / 2)
     corner = np.floor(middle - side[:, None] / 2 + 0.5).astype(int)
-    parts = []
-    for dy, dx in np.ndindex(SIDES[1], SIDES[1]):
-        u, v = corner[:, 0] + dx, corner[:, 1] + dy
-        inside = (side > max(dx, dy)) & (u >= 0) & (u < WIDTH) & (v >= 0) & (v < HEIGHT)
-        parts.append(np.stack([(v * WIDTH + u)[inside], np.flatnonzero(inside)]))
-    pixel, row = np.concatenate(parts, axis=1)
+    step = np.stack(np.meshgrid(*[np.arange(SIDES[1])] * 2), -1).reshape(-1, 2)
+    row, which = np.nonzero(side[:, None] > step.max(1))
+    u, v = (corner[row] + step[which]).T
+    inside = (u >= 0) & (u < WIDTH) & (v >= 0) & (v < HEIGHT)
+    pixel, row = (v * WIDTH + u)[inside], row[inside]
     order = np.lexsort((z[row], pixel))
     pixel, first = np.unique(pixel[order], return_index=True)
     image = np.full(HEIGHT * WIDTH, 255, np.uint8)
@@ -151,29 +136,19 @@ def splat(points: np.ndarray, grey: np.ndarray) -> np.ndarray:
     return image.reshape(HEIGHT, WIDTH)
 
 
-def draw(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (HEIGHT, WIDTH) uint8 views of a fragment (N, 3): its camera's and the oblique."""
-    points = np.asarray(points, dtype=np.float64)
+def draw(points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return uint8 views, with rims, of a fragment (N, 3) float64: its camera's, the oblique."""
     _, normal, _ = nearest_planes(points, points, 12)
-    normal = -normal * np.where((normal * points).sum(1) < 0, -1, 1)[:, None]  # to the camera
-    grey = (40 + 190 * (normal @ LIGHT).clip(0, 1)).astype(np.uint8)
-    middle = np.median(points, axis=0)
-    return splat(points, grey), splat((points - middle) @ OBLIQUE.T + (0, 0, AWAY), grey)
-
-
-def tiled(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """Return tiles of one size as one (H, W) uint8 image, with white gaps; rows may be short."""
-    sheet = np.full((len(rows) * (HEIGHT + GAP) - GAP,
-                     max(map(len, rows)) * (WIDTH + GAP) - GAP), 255, np.uint8)
-    for i, row in enumerate(rows):
-        for j, tile in enumerate(row):
-            y, x = i * (HEIGHT + GAP), j * (WIDTH + GAP)
-            sheet[y:y + HEIGHT, x:x + WIDTH] = tile
-    return sheet
+    normal = np.where((normal * points).sum(1, keepdims=True) > 0, -normal, normal)  # to the camera
+    lit = 0.5 + 0.5 * normal @ LIGHT  # half of it, so that what turns away is not black
+    grey = (20 + 215 * lit.clip(0, 1) ** 1.5).astype(np.uint8)
+    moved = (points - np.median(points, axis=0)) @ OBLIQUE.T + (0, 0, AWAY)
+    return tuple(np.pad(splat(view, grey), GAP, constant_values=GAP_GREY)
+                 for view in (points, moved))
 
 
 def write_png(file: Path, image: np.ndarray) -> None:
-    """Write an (H, W) uint8 image; InputError where that fails."""
+    """Write an (H, W) uint8 image; LimitError where that fails."""
     import ctypes
 
     import libusb_package  # open3d wants this library, which few machines have
@@ -181,21 +156,17 @@ def write_png(file: Path, image: np.ndarray) -> None:
     ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
     import open3d
 
-    if not open3d.io.write_image(str(file), open3d.geometry.Image(image)):
-        raise InputError("the picture cannot be written", where=str(file),
-                         hint="-o FILE.png, in a folder that is there")
+    if not open3d.io.write_image(str(file), open3d.geometry.Image(np.ascontiguousarray(image))):
+        raise LimitError("cannot write the picture", where=str(file), hint="-o FOLDER/FILE.png")
 
 
-def print_table(summaries: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Print a column for each kind of fragments."""
-    def text(value: float) -> str:
-        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-    print(f"{'':<22}" + "".join(f"{kind:>30}" for kind in summaries))
-    for name in next(iter(summaries.values())):
-        cells = (summary[name] for summary in summaries.values())
-        print(f"{name:<22}" + "".join(
-            f"{text(c['median'])} ({text(c['p10'])} .. {text(c['p90'])})".rjust(30) for c in cells))
+def print_table(kinds: dict[str, dict[str, Figures]]) -> None:
+    """Print a row for each figure and a column for each kind of fragments."""
+    print(" " * 22 + "".join(f"{kind:>30}" for kind in kinds))
+    for name in next(iter(kinds.values())):
+        cells = [[f"{kind[name][key]:,.0f}" if kind[name][key] >= 1000 else f"{kind[name][key]:.3g}"
+                  for key in ("median", "p10", "p90")] for kind in kinds.values()]
+        print(f"{name:<22}" + "".join(f"{f'{a} ({b} .. {c})':>30}" for a, b, c in cells))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -203,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rooms", type=Path, required=True, help="root of generated rooms")
     parser.add_argument("--real", type=Path, help="root of a copy of 3DMatch")
-    parser.add_argument("--count", type=int, default=4, help="of each kind in the picture")
+    parser.add_argument("--count", type=int, default=4, choices=range(1, 41), metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the PNG")
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -212,19 +183,18 @@ def main(arguments: list[str] | None = None) -> int:
         kinds = {"generated": generated_fragments(options.rooms)}
         if options.real is not None:
             kinds["real"] = real_fragments(options.real)
-        rows, summaries = [], {}
+        count, rows, figures = min(options.count, *map(len, kinds.values())), [], {}
         for kind, loads in kinds.items():
-            views = [draw(load()) for load in spread(loads, options.count, options.seed)]
-            rows += [[view[k] for view in views] for k in (0, 1)]
-            measured = [describe(load()) for load in spread(loads, MEASURED, options.seed)]
-            summaries[kind] = {"fragments": len(measured), "figures": summarise(measured)}
-        write_png(options.output, tiled(rows))
+            shown, measured = (spread(loads, k, options.seed) for k in (count, MEASURED))
+            rows += map(list, zip(*(draw(load()) for load in shown), strict=True))
+            figures[kind] = summarise([describe(load()) for load in measured])
+        write_png(options.output, np.block(rows))
+        if options.json is not None:
+            write_atomic(options.json, (json.dumps(figures, indent=2) + "\n").encode())
     except PcinvError as error:
-        print(f"error: {error.message}\nwhere: {error.where}\nhint: {error.hint}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)  # it says where, and what to try
         return error.exit_code
-    print_table({kind: summary["figures"] for kind, summary in summaries.items()})
-    if options.json is not None:
-        options.json.write_text(json.dumps(summaries, indent=2) + "\n")
+    print_table(figures)
     return 0
 
 

@@ -17,6 +17,7 @@ SPAN = 1 << 20
 FREE = -1
 _LEVELS = float(1 << 38)
 _RANKS = 1 << 24
+_BUCKETS, _TOGETHER = 256, 64
 _PARTS = float(1 << 30)
 
 
@@ -145,6 +146,36 @@ def _gather(
 
 
 @jit
+def _sort(values: Indices, count: int, limit: int, starts: Indices, out: Indices) -> None:
+    """Fill `out` with the first `count` values, all in [0, limit), ascending.
+
+    Squared distances on a surface are spread evenly, so they are counted into `starts` and all but
+    in place then; where too many fall together they are sorted as any numbers.
+    """
+    buckets = len(starts) - 1
+    factor = buckets / limit
+    starts[:] = 0
+    for k in range(count):
+        starts[min(int(values[k] * factor), buckets - 1) + 1] += 1
+    if count and starts.max() > _TOGETHER:
+        out[:count] = values[:count]
+        out[:count].sort()
+        return
+    for b in range(buckets):
+        starts[b + 1] += starts[b]
+    for k in range(count):
+        b = min(int(values[k] * factor), buckets - 1)
+        out[starts[b]] = values[k]
+        starts[b] += 1
+    for k in range(1, count):
+        value, j = out[k], k - 1
+        while j >= 0 and out[j] > value:
+            out[j + 1] = out[j]
+            j -= 1
+        out[j + 1] = value
+
+
+@jit
 def points_within(
     points: Floats, rank: Indices, low: Floats, size: float, first: Indices, table_key: Indices,
     table_row: Indices, begin: int, end: int, radii: Floats, most: Indices, index: Indices,
@@ -156,7 +187,9 @@ def points_within(
     `index`, and what it is filled with, nearest first, equally near ones by rank.
     radii, most : (S,) of nested supports, ascending; their numbers fill `counts` (S, N).
     """
-    found, near = np.empty(1024, np.int64), np.empty(1024, np.int64)
+    found, near, order = (np.empty(1024, np.int64), np.empty(1024, np.int64),
+                          np.empty(1024, np.int64))
+    starts = np.empty(_BUCKETS + 1, np.int64)
     scale = _LEVELS / (size * size)
     limits = np.empty(len(radii), np.int64)
     for s in range(len(radii)):
@@ -167,7 +200,8 @@ def points_within(
                    cell_of(points[i, 2], low[2], size))
         total = _gather(x, y, z, first, table_key, table_row, found)
         if total < 0:
-            found, near = np.empty(-1 - total, np.int64), np.empty(-1 - total, np.int64)
+            found, near, order = (np.empty(-1 - total, np.int64), np.empty(-1 - total, np.int64),
+                                  np.empty(-1 - total, np.int64))
             total = _gather(x, y, z, first, table_key, table_row, found)
         for i in range(first[row], first[row + 1]):
             px, py, pz = points[i, 0], points[i, 1], points[i, 2]
@@ -179,14 +213,14 @@ def points_within(
                 if dist2 <= 1.5 * size * size:  # more would not fit into the number
                     near[used] = int(dist2 * scale + 0.5) * _RANKS + rank[j]
                     used += near[used] < limits[-1]
-            near[:used].sort()
+            _sort(near, used, limits[-1], starts, order)
             at, k = rank[i], 0
             for s in range(len(limits)):
-                while k < used and near[k] < limits[s]:
+                while k < used and order[k] < limits[s]:
                     k += 1
                 counts[s, at] = min(k, most[s])
             for k in range(counts[-1, at]):
-                index[at, k] = near[k] % _RANKS
+                index[at, k] = order[k] % _RANKS
 
 
 @jit

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
+from pcinv.registration import grid_kernels as kernels
 from pcinv.registration.grid import count_cells, make_grid, neighbours_within, thin_to_cells
 from pcinv.registration.grid_kernels import SPAN, nearest_within
 
@@ -86,3 +87,15 @@ def test_thinning_to_the_means_of_cells(cloud):
             1, np.abs(cloud).max())
         order = np.random.default_rng(0).permutation(len(cloud))
         assert np.array_equal(thin_to_cells(cloud[order], size), found)
+
+
+@pytest.mark.parametrize("kind", ["even", "together", "equal", "ends", "few"])
+def test_neighbours_are_sorted_however_their_distances_lie(kind):
+    rng, limit = np.random.default_rng(0), 1 << 62
+    values = {"even": rng.integers(0, limit, 700), "together": rng.integers(0, limit >> 12, 700),
+              "equal": np.full(700, 5), "ends": np.array([limit - 1, 0, limit - 1, 1, limit - 2]),
+              "few": np.array([3])}[kind]
+    starts, out = np.empty(257, np.int64), np.full(len(values) + 1, -7)
+    for count in {len(values), len(values) // 2, 0}:
+        kernels._sort(values, count, limit, starts, out)
+        assert np.array_equal(out[:count], np.sort(values[:count])) and out[-1] == -7
