@@ -115,10 +115,7 @@ def summarise(measured: list[Figures]) -> dict[str, Figures]:
 
 
 def splat(points: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Return the (HEIGHT, WIDTH) uint8 image of points (N, 3) in the frame of its camera.
-
-    grey : (N,) uint8. Points are squares that shrink with depth; the nearest one is seen.
-    """
+    """Return the (HEIGHT, WIDTH) uint8 image of points (N, 3) of grey (N,) before a camera."""
     points, grey = points[points[:, 2] > NEAREST], grey[points[:, 2] > NEAREST]
     z = points[:, 2]
     side = np.clip(np.rint(SPLAT * FOCAL / z), *SIDES).astype(int)

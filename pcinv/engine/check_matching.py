@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pcinv.errors import InputError
-from pcinv.models.cylinder_patch import CylinderPatch, describe
+from pcinv.models.cylinder_patch import CylinderPatch
+from pcinv.models.point_patch import PointPatch
 from pcinv.models.roitr import RoITr
 
-NUM_POINTS = {"cylinder_patch": 256, "roitr": 1024}
+NUM_POINTS = {"cylinder_patch": 256, "risurconv_patch": 256, "roitr": 1024}
 """Points of the clouds: 1,024 make 16 superpoints."""
 
 
@@ -24,7 +25,7 @@ def answers_of(
     """
     if isinstance(model, RoITr):
         return _Pairs(model, *other)
-    if isinstance(model, CylinderPatch):
+    if isinstance(model, CylinderPatch | PointPatch):
         return _Patches(model)
     raise InputError(f"a {type(model).__name__} matches nothing", where="target",
                      hint="pcinv models names those that do")
@@ -35,14 +36,14 @@ class _Patches(nn.Module):
 
     task = "matching"
 
-    def __init__(self, model: CylinderPatch) -> None:
+    def __init__(self, model: CylinderPatch | PointPatch) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, xyz: Float[Tensor, "b n 3"], normal: Float[Tensor, "b n 3"]
                 ) -> Float[Tensor, "b n c"]:
         return torch.stack([
-            describe(self.model, points, axes, points, axes)
+            self.model.describe_keys(points, axes, points, axes)
             for points, axes in zip(xyz.cpu().numpy(), normal.cpu().numpy(), strict=True)])
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from pcinv.engine.scans import Fragment, Scans, evenly
 from pcinv.losses.matching import matching_loss
-from pcinv.nn.cylinder_grid import cylinder_grid
 from pcinv.tasks.matching import VAL_PAIRS, matching_metrics, share_right
 
 PATCHES = 192
@@ -29,17 +28,20 @@ THINNED = 0.3
 
 
 class PatchBatch(NamedTuple):
-    """Corresponding patches of some pairs: grids (K, 200, 16), places (K, 3), pair (K,)."""
+    """Corresponding patches of some pairs, (K, ...) as the network has them.
 
-    source: Float[Tensor, "k 200 16"]
-    target: Float[Tensor, "k 200 16"]
+    places : (K, 3), each in the frame of its cloud.  pair : (K,) number of the pair.
+    """
+
+    source: Float[Tensor, "k *patch"]
+    target: Float[Tensor, "k *patch"]
     source_places: Float[Tensor, "k 3"]
     target_places: Float[Tensor, "k 3"]
     pair: Int[Tensor, " k"]
 
 
 class PatchLearner:
-    """See `pcinv.engine.matching.Learner`; the network is a `CylinderPatch`."""
+    """See `pcinv.engine.matching.Learner`; the network is a `CylinderPatch` or a `PointPatch`."""
 
     def __init__(self, network: Any, scans: Scans, held: Scans) -> None:
         self.network, self.scans, self.held = network, scans, held
@@ -50,7 +52,7 @@ class PatchLearner:
 
     def draw(self, seed: Sequence[int], pairs: int) -> PatchBatch:
         """Draw pairs and corresponding patches of each."""
-        return draw_patches(self.scans, seed, pairs, PATCHES)
+        return draw_patches(self.network, self.scans, seed, pairs, PATCHES)
 
     def losses(self, model: nn.Module, batch: PatchBatch) -> tuple[Tensor, Tensor]:
         """Return the loss of each correspondence, and whether it was found."""
@@ -64,7 +66,6 @@ class PatchLearner:
 
     def validate(self) -> dict[str, float]:
         """Match whole pairs and return how many matches are right."""
-        from pcinv.models.cylinder_patch import describe
         from pcinv.registration.correspondences import mutual_matches
 
         scans = self.held
@@ -74,8 +75,8 @@ class PatchLearner:
             for number in (pair.source, pair.target):
                 if number not in described:
                     fragment = scans.fragments[number]
-                    described[number] = describe(self.network, *fragment[:2], *fragment[3:5],
-                                                 density=fragment.density).cpu()
+                    described[number] = self.network.describe_keys(
+                        *fragment[:2], *fragment[3:5], density=fragment.density).cpu()
             found = mutual_matches(described[pair.source], described[pair.target], k=1)
             ratios.append(share_right(
                 scans.fragments[pair.source].keys[found.source_index.numpy()],
@@ -84,31 +85,34 @@ class PatchLearner:
         return matching_metrics(ratios)
 
 
-def draw_patches(scans: Scans, seed: Sequence[int], pairs: int, patches: int) -> PatchBatch:
+def draw_patches(
+    network: Any, scans: Scans, seed: Sequence[int], pairs: int, patches: int
+) -> PatchBatch:
     """Draw pairs, those of little overlap more often, and corresponding patches of each."""
     rng = np.random.default_rng(list(seed))
-    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
     places: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for pair, turned in scans.draw(rng, pairs):
         rows = pair.rows[rng.choice(len(pair.rows), patches, replace=len(pair.rows) < patches)]
         for side, which in enumerate((pair.source, pair.target)):
             fragment = scans.fragments[which]
             chosen = rows[:, side]
-            sides[side ^ turned].append(grids_of(fragment, chosen, rng))
+            sides[side ^ turned].append(patches_of(network, fragment, chosen, rng))
             places[side ^ turned].append(fragment.keys[chosen])
-    source, target, source_places, target_places = (
-        torch.from_numpy(np.concatenate(part)) for part in (*sides, *places))
-    return PatchBatch(source, target, source_places, target_places,
+    source_places, target_places = (torch.from_numpy(np.concatenate(part)) for part in places)
+    return PatchBatch(torch.cat(sides[0]), torch.cat(sides[1]), source_places, target_places,
                       torch.arange(pairs).repeat_interleave(patches))
 
 
-def grids_of(fragment: Fragment, rows: Int[np.ndarray, " k"], rng: np.random.Generator | None
-             ) -> Float[np.ndarray, "k 200 16"]:
-    """Return the grids of some key points; with `rng` the cloud may be thinned first."""
-    points, normals, density = fragment.points, fragment.normals, fragment.density
-    if rng is not None and rng.random() < THINNED:
+def patches_of(
+    network: Any, fragment: Fragment, rows: Int[np.ndarray, " k"], rng: np.random.Generator
+) -> Float[Tensor, "k *patch"]:
+    """Return the patches of some key points; the cloud may be thinned first."""
+    points, normals = fragment.points, fragment.normals
+    if rng.random() < THINNED:
         kept = rng.random(len(points)) < rng.uniform(0.5, 1)
         if kept.any():
             points, normals = points[kept], normals[kept]
-    return cylinder_grid(points, normals, fragment.keys[rows], fragment.axes[rows],
-                         density=density)
+    patches: Tensor = network.patches(points, normals, fragment.keys[rows], fragment.axes[rows],
+                                      density=fragment.density)
+    return patches

@@ -35,6 +35,7 @@ from pcinv.nn.cylinder_grid import (
     HEIGHT_SCALE,
     RADIUS,
     cell_cloud,
+    cylinder_grid,
     cylinder_grid_torch,
     grids,
     key_frames,
@@ -119,6 +120,24 @@ class CylinderPatch(nn.Module):
             raise ShapeError(f"expected shape (B, {CHANNELS}, {AZIMUTHS}), got"
                              f" {tuple(grid.shape)}", where="grid", hint="make it by cylinder_grid")
         return self.frozen()(grid)
+
+    def patches(
+        self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"],
+        key_points: Float[np.ndarray, "k 3"], key_axes: Float[np.ndarray, "k 3"], *,
+        density: float = DENSITY,
+    ) -> Float[Tensor, "k 200 16"]:
+        """Return what `forward` takes: the `cylinder_grid` of each key point."""
+        grid = cylinder_grid(points, normals, key_points, key_axes, radius=self.hyper.radius,
+                             height_scale=self.hyper.height_scale, density=density)
+        return torch.from_numpy(grid)
+
+    def describe_keys(
+        self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"],
+        key_points: Float[np.ndarray, "k 3"], key_axes: Float[np.ndarray, "k 3"], *,
+        density: float = DENSITY,
+    ) -> Float[Tensor, "k d"]:
+        """Do as `describe`."""
+        return describe(self, points, normals, key_points, key_axes, density=density)
 
     def frozen(self) -> Map:
         """Return the network as one function; in evaluation its weights are folded once, here."""

@@ -90,6 +90,22 @@ MATCHERS: dict[str, BackboneSpec] = {
             },
         ),
         BackboneSpec(
+            name="risurconv_patch",
+            title="RISurConv as a descriptor of patches, to compare with",
+            module="point_patch",
+            paper="Zhang, Yang, Xiang: ECCV 2024, arXiv 2408.06110; the use is ours",
+            symmetry="SE(3)",
+            tasks=("matching",),
+            presets={"light": "patches of 96 points"},
+            min_points=1,
+            needs_normals=True,
+            recipe={
+                "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 120},
+                "optim": {"lr": 3e-3, "weight_decay": 1e-3, "warmup_epochs": 0.2, "grad_clip": 5.0},
+                "train": {"epochs": 8, "batch_size": 8},
+            },
+        ),
+        BackboneSpec(
             name="roitr",
             title="RoITr: rotation-invariant transformer for point cloud matching",
             module="roitr",

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 
 from pcinv.errors import InputError
-from pcinv.models.cylinder_patch import CylinderPatch, describe
+from pcinv.models.cylinder_patch import CylinderPatch
+from pcinv.models.point_patch import PointPatch
 from pcinv.nn.cylinder_grid import plane_density
 from pcinv.registration.prepare import Prepared, prepare
 from pcinv.registration.shipped import load_shipped
@@ -68,8 +69,9 @@ def describe_patches(cloud: Prepared) -> torch.Tensor:
     none came with the package.
     """
     network = load_shipped("cylinder_patch") if cloud.descriptor is None else cloud.descriptor
-    if not isinstance(network, CylinderPatch):
+    if not isinstance(network, CylinderPatch | PointPatch):
         raise InputError(f"a {type(network).__name__} describes no patches", where="descriptor",
                          hint="train one: pcinv train --backbone cylinder_patch")
     points, normals, density = detail(cloud)
-    return describe(network, points, normals, cloud.points, cloud.normals, density=density).cpu()
+    return network.describe_keys(points, normals, cloud.points, cloud.normals,
+                                 density=density).cpu()

@@ -21,7 +21,8 @@ from pcinv_data.benchmark_score import reliability, verdict_table
 ALL = [(i, j) for i in range(5) for j in range(i + 1, 5)]
 FIELDS = {"dataset", "method", "num_pairs", "recall", "recall_by_scene", "scene_mean_recall",
           "inlier_ratio", "feature_matching_recall", "rre_deg_median", "rte_median",
-          "time_ms_median", "verdict_precision", "verdict_recall", "recall_by_overlap", "roc", "reliability"}
+          "time_ms_median", "verdict_precision", "verdict_recall", "recall_by_overlap", "roc",
+          "reliability"}
 
 
 def wrong(found, call=0):

@@ -8,6 +8,7 @@ from pcinv.engine.check_matching import answers_of
 from pcinv.errors import InputError
 from pcinv.metrics.invariance import measure_invariance
 from pcinv.models.cylinder_patch import CylinderPatch
+from pcinv.models.point_patch import PointPatch
 from pcinv.models.roitr import RoITr
 from pcinv.models.roitr_sizes import Hyper
 from pcinv.registration.shipped import weights_file
@@ -30,7 +31,7 @@ def measured(model, dtype=torch.float64, **options):
 
 
 @pytest.mark.parametrize("dtype, most", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-@pytest.mark.parametrize("make", [CylinderPatch, lambda: RoITr(Hyper(**SMALL))])
+@pytest.mark.parametrize("make", [CylinderPatch, PointPatch, lambda: RoITr(Hyper(**SMALL))])
 def test_descriptors_keep_their_promise(make, dtype, most):
     torch.manual_seed(0)
     report = measured(make(), dtype)

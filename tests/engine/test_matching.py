@@ -15,6 +15,7 @@ from pcinv.engine.matching_pairs import CANDIDATES, PairLearner
 from pcinv.engine.matching_patches import draw_patches
 from pcinv.engine.scans import Scans, common_rows, evenly, prepare_fragment, split_rooms
 from pcinv.errors import DatasetError, Interrupted, UnknownNameError
+from pcinv.models.cylinder_patch import CylinderPatch
 from pcinv.tasks import Labels
 
 
@@ -32,10 +33,12 @@ TINY = ("model.overrides.widths=[16, 16, 16]", "model.overrides.layers=[1, 1, 1]
         "model.overrides.neighbours=[8, 8, 8]", "model.overrides.width=16",
         "model.overrides.blocks=1", "model.overrides.length=16")
 """A RoITr of three levels."""
+SMALL = ("model.overrides.points=24", "model.overrides.centres=[8, 4, 4, 2]",
+         "model.overrides.neighbours=[4, 4, 4, 2]", "model.overrides.channels=[8, 8, 8, 16, 16]")
 
 
 def configured(*settings, backbone="cylinder_patch"):
-    sizes = TINY if backbone == "roitr" else ()
+    sizes = {"roitr": TINY, "risurconv_patch": SMALL}.get(backbone, ())
     return load_config(None, ['train.device="cpu"', "train.epochs=2", "train.batch_size=4",
                               "data.val_fraction=0.25", *sizes, *settings], None,
                        {"model.backbone": backbone})[0]
@@ -75,7 +78,9 @@ class TestScans:
         assert other.density == pytest.approx(one.density, rel=0.02)
 
     def test_a_batch_depends_on_its_seed_alone(self, prepared):
-        a, b, c = (draw_patches(prepared, seed, 2, 20) for seed in ((0, 1), (0, 1), (0, 2)))
+        network = CylinderPatch()
+        a, b, c = (draw_patches(network, prepared, seed, 2, 20)
+                   for seed in ((0, 1), (0, 1), (0, 2)))
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
         assert not torch.equal(a.source, c.source)
         assert a.source.shape == a.target.shape == (40, 200, 16)
@@ -179,7 +184,7 @@ class TestTraining:
     def quick_start(self, monkeypatch):
         monkeypatch.setattr(distil, "STEPS", 20)
 
-    @pytest.mark.parametrize("backbone", ["cylinder_patch", "roitr"])
+    @pytest.mark.parametrize("backbone", ["cylinder_patch", "risurconv_patch", "roitr"])
     def test_it_learns_and_writes_a_run(self, rooms, tmp_path, monkeypatch, backbone):
         monkeypatch.setattr(trainer, "load_rooms", lambda config: rooms)
         config = configured("train.epochs=3", backbone=backbone)
@@ -199,7 +204,7 @@ class TestTraining:
             assert run.metrics["inlier_ratio"] > untrained + 0.02
         assert load_model(run.path).meta.config.model.backbone == backbone
 
-    @pytest.mark.parametrize("backbone", ["cylinder_patch", "roitr"])
+    @pytest.mark.parametrize("backbone", ["cylinder_patch", "risurconv_patch", "roitr"])
     def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
         self, rooms, tmp_path, monkeypatch, backbone
     ):

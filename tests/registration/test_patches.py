@@ -10,6 +10,7 @@ from helpers.surfaces import body_view, motion, moved, pose_error, two_views
 import pcinv
 from pcinv.errors import CheckpointError, InputError
 from pcinv.models.cylinder_patch import CylinderPatch
+from pcinv.models.point_patch import PointPatch
 from pcinv.registration import shipped
 from pcinv.registration.patches import describe_patches, detail
 from pcinv.registration.prepare import prepare
@@ -67,9 +68,12 @@ def test_descriptors_turn_with_the_cloud():
     assert (describe_patches(mirrored) - one).norm(dim=1).median() > 0.2  # the negative control
 
 
-@pytest.mark.parametrize("scale", [1.0, 1000.0])
-def test_patches_find_the_truth(network, scale):
+@pytest.mark.parametrize("scale, kind", [(1.0, None), (1000.0, None), (1.0, PointPatch)])
+def test_patches_find_the_truth(network, scale, kind):
     views = two_views(count=4000)
+    if kind is not None:
+        torch.manual_seed(0)
+        network = kind().eval()
     found = pcinv.register(views.source * scale, views.target * scale, method="patch",
                            descriptor=network)
     angle, shift = pose_error(found.transform, views.T_target_source * 1.0) if scale == 1 else (
