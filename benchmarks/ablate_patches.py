@@ -16,29 +16,34 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 1224
-BATCH = 8
+PAIRS_A_ROOM = 13.6
+"""In the mean."""
 
 
 @dataclass(frozen=True)
 class Variant:
     """One change. rooms : that are trained on.  clean : by a camera without noise and bias.
 
-    overrides : of the network.
+    batch : clouds of a step, two a pair.  overrides : of the network.
     """
 
     rooms: int = 108
     clean: bool = False
     seed: int = 0
+    batch: int = 8
+    backbone: str = "cylinder_patch"
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS = {
     "base": Variant(),
-    "54 rooms": Variant(rooms=54),
     "27 rooms": Variant(rooms=27),
+    "54 rooms": Variant(rooms=54),
     "54 rooms, no noise": Variant(rooms=54, clean=True),
     "radius 0.2": Variant(overrides={"radius": 0.2}),
     "radius 0.45": Variant(overrides={"radius": 0.45}),
+    "half the batch": Variant(batch=4),
+    "RISurConv, half batch": Variant(batch=4, backbone="risurconv_patch"),
     "half the width": Variant(overrides={"width": 48}),
     "seed 1": Variant(seed=1),
 }
@@ -77,13 +82,13 @@ def train_variant(name: str, variant: Variant, folder: Path, out: Path) -> Path:
     if (run / "done").is_file():
         return run
     total = variant.rooms + held(variant)
-    pairs = 13.6 * variant.rooms  # of a room, in the mean
-    epochs = max(1, round(STEPS / (pairs / (BATCH / 2))))
+    epochs = max(1, round(STEPS / (PAIRS_A_ROOM * variant.rooms / (variant.batch / 2))))
     settings = [f"data.limit={total}", f"data.val_fraction={held(variant) / total}",
-                f"train.epochs={epochs}", f"train.batch_size={BATCH}", f"seed={variant.seed}",
+                f"train.epochs={epochs}", f"train.batch_size={variant.batch}",
+                f"seed={variant.seed}",
                 *(f"model.overrides.{key}={value}" for key, value in variant.overrides.items())]
     config, _ = load_config(None, settings, None, {
-        "model.backbone": "cylinder_patch", "data.root": str(rooms_folder(folder, variant))})
+        "model.backbone": variant.backbone, "data.root": str(rooms_folder(folder, variant))})
     train(config, output=run, force=True)
     (run / "done").touch()
     return run
