@@ -88,7 +88,8 @@ def test_models_do_not_import_each_other():
     for path in (ROOT / "pcinv/models").glob("*.py"):
         mine = f"pcinv.models.{path.stem}"
         others = [m for m in imports(ast.parse(path.read_text())) if m.startswith("pcinv.models.")]
-        assert all(m.startswith(mine) or path.stem == "registry" for m in others)
+        table = "pcinv.models.registry.create_model"  # a method may stand on any other, by name
+        assert all(m.startswith(mine) or path.stem == "registry" or m == table for m in others)
 
 
 def test_kernels_are_imported_where_they_are_used():

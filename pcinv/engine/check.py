@@ -73,10 +73,9 @@ def check(
         normal = None if sample.normal is None else torch.from_numpy(sample.normal)
         return torch.from_numpy(sample.xyz), normal, sample.label % max(num_categories, 1)
 
-    kinds = (True, False)
-    if name in MATCHERS:
-        other = draw(-1)
-        model, kinds = answers_of(model, (other[0], other[1])), (True,)
+    is_matcher = name in MATCHERS
+    if is_matcher:
+        model = answers_of(model, draw(-1)[:2])
     model = model.to(pick_device(device), _DTYPES[dtype])
     return measure_invariance(model, draw, backbone=name, rotations=rotations, seed=seed,
-                              with_normals=kinds)
+                              with_normals=(True,) if is_matcher else (True, False))

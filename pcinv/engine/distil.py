@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcinv.engine.scans import Scans
-from pcinv.models.cylinder_patch import CylinderPatch, describe
 from pcinv.models.roitr import Survey
 
 logger = logging.getLogger(__name__)
@@ -34,12 +33,12 @@ _TOLD = 100
 
 
 def distil(
-    network: Any, teacher: CylinderPatch, scans: Scans, survey_of: Callable[[int], Survey],
+    network: Any, teacher: Any, scans: Scans, survey_of: Callable[[int], Survey],
     seed: int, stop: Callable[[], bool],
 ) -> bool:
     """Train encoder and decoder of a RoITr, in place; return whether it came to its end.
 
-    teacher : describes points, on the CPU.  survey_of : number of a fragment -> its survey.
+    teacher : a `CylinderPatch`, on the CPU.  survey_of : number of a fragment -> its survey.
     stop : asked after each step.
 
     The features of superpoints and the descriptors of points, each by a linear map that is thrown
@@ -82,7 +81,9 @@ def distil(
     return True
 
 
-def _told(teacher: CylinderPatch, scans: Scans, number: int, rows: Tensor) -> Tensor:
+def _told(teacher: Any, scans: Scans, number: int, rows: Tensor) -> Tensor:
     fragment, chosen = scans.fragments[number], rows.cpu().numpy()
-    return describe(teacher, fragment.points, fragment.normals, fragment.points[chosen],
-                    fragment.normals[chosen], density=fragment.density)
+    described: Tensor = teacher.describe_keys(
+        fragment.points, fragment.normals, fragment.points[chosen], fragment.normals[chosen],
+        density=fragment.density)
+    return described

@@ -119,7 +119,8 @@ MATCHERS: dict[str, BackboneSpec] = {
             needs_normals=True,
             recipe={
                 "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 160},
-                "optim": {"lr": 1e-4, "weight_decay": 1e-4, "warmup_epochs": 0.05, "grad_clip": 5.0},
+                "optim": {"lr": 1e-4, "weight_decay": 1e-4, "warmup_epochs": 0.05,
+                          "grad_clip": 5.0},
                 "train": {"epochs": 2, "batch_size": 2},
             },
         ),

@@ -214,7 +214,8 @@ def _attempts(
 ) -> tuple[tuple[str, float], ...]:
     """Return the kinds of features to try, each with its share of the voxel, one after the other.
 
-    Patches at a finer voxel find other answers, not better ones: both are needed.
+    Patches at a finer voxel find other answers, not better ones: both are needed. A network of
+    one's own that describes no patches is one for whole pairs.
     """
     if sight.sign_free:
         return (("sign_free_fpfh", 1.0),)
@@ -225,7 +226,8 @@ def _attempts(
         return (("roitr", 1.0),)
     if method == "auto" and not fast and (
             descriptor is not None or weights_file("cylinder_patch").is_file()):
-        return (("fpfh", 1.0), *patches)
+        of_pairs = descriptor is not None and not hasattr(descriptor, "describe_keys")
+        return (("fpfh", 1.0), *((("roitr", 1.0),) if of_pairs else patches))
     return (("fpfh", 1.0),)
 
 

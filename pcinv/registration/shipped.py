@@ -52,6 +52,6 @@ def network_of(weights: str | None) -> nn.Module | None:
 
     Raises as `pcinv.load_model`.
     """
-    from pcinv.engine.loading import load_model
+    import pcinv
 
-    return None if weights is None else load_model(weights).model
+    return None if weights is None else pcinv.load_model(weights).model

@@ -95,7 +95,7 @@ def test_models(ask, run):
     rows = ask("models")["result"]["models"]
     assert [row["name"] for row in rows] == sorted([*BACKBONES, *MATCHERS])
     assert {"name", "symmetry", "tasks", "params", "paper", "weights"} <= set(rows[0])
-    assert [row["name"] for row in ask("models", "risu*")["result"]["models"]] == ["risurconv"]
+    assert [row["name"] for row in ask("models", "risurcon?")["result"]["models"]] == ["risurconv"]
     assert "ECCV 2024" in run("models", "risurconv").out
     assert "risurconv" in ask("models", "risurcon", code=2)["error"]["hint"]
 

@@ -73,6 +73,14 @@ def test_registration_by_its_matches_alone(network, body, scale):
     assert any("RoITr" in stage.words for stage in found.stages)
 
 
+def test_auto_takes_it_where_histograms_leave_a_doubt(network, body):
+    other = body_view(0.0, 4000, seed=5)[0]
+    found = pcinv.register(other, body, descriptor=network)
+    assert found.verdict != "trusted"
+    assert any("RoITr" in stage.words for stage in found.stages)
+    assert not any("patches" in stage.words for stage in found.stages if stage.name == "features")
+
+
 def test_what_does_not_fit_is_named(body, network, monkeypatch):
     views = two_views()
     with pytest.raises(InputError, match="CylinderPatch matches no pairs"):
