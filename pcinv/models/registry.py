@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcinv.errors import ConfigError, unknown_name
@@ -185,8 +186,12 @@ def create_model(
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return what is known of a backbone, its size in each preset included."""
+    """Return what is known of a backbone, its size in each preset included.
+
+    weights : the file that comes with the package, or None.
+    """
     spec = get_spec(name)
+    file = Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
     params = {}
     for task in spec.tasks:
         for preset in spec.presets:
@@ -204,6 +209,6 @@ def describe(name: str) -> dict[str, Any]:
         "params": params,
         "min_points": spec.min_points,
         "needs_normals": spec.needs_normals,
-        "weights": None,
+        "weights": file.name if file.is_file() else None,
         "recipe": dict(spec.recipe),
     }
