@@ -102,3 +102,15 @@ def test_weights_that_did_not_come_along(body, monkeypatch, tmp_path):
         assert "--weights" in caught.value.hint
     finally:
         load_shipped.cache_clear()
+
+
+def test_the_weights_of_the_package_are_those_of_their_card():
+    import hashlib
+
+    file = shipped.weights_file("roitr")
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in file.with_suffix(".md").read_text()
+    assert file.stat().st_size < 5_000_000
+    network = load_shipped("roitr")
+    assert not network.training and sum(p.numel() for p in network.parameters()) == 1_863_105
+    for name, value in pcinv.load_model(file).model.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value.float()), name
