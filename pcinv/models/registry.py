@@ -71,6 +71,12 @@ BACKBONES: dict[str, BackboneSpec] = {
     )
 }
 
+_PATCH_RECIPE: dict[str, Any] = {
+    "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 120},
+    "optim": {"lr": 3e-3, "weight_decay": 1e-3, "warmup_epochs": 0.2, "grad_clip": 5.0},
+    "train": {"epochs": 8, "batch_size": 8},
+}
+
 MATCHERS: dict[str, BackboneSpec] = {
     spec.name: spec
     for spec in (
@@ -84,11 +90,7 @@ MATCHERS: dict[str, BackboneSpec] = {
             presets={"light": "170 thousand parameters, patches of six voxels"},
             min_points=1,
             needs_normals=True,
-            recipe={
-                "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 120},
-                "optim": {"lr": 3e-3, "weight_decay": 1e-3, "warmup_epochs": 0.2, "grad_clip": 5.0},
-                "train": {"epochs": 8, "batch_size": 8},
-            },
+            recipe=_PATCH_RECIPE,
         ),
         BackboneSpec(
             name="risurconv_patch",
@@ -100,11 +102,7 @@ MATCHERS: dict[str, BackboneSpec] = {
             presets={"light": "patches of 96 points"},
             min_points=1,
             needs_normals=True,
-            recipe={
-                "model": {"task": "matching"}, "data": {"dataset": "rooms", "limit": 120},
-                "optim": {"lr": 3e-3, "weight_decay": 1e-3, "warmup_epochs": 0.2, "grad_clip": 5.0},
-                "train": {"epochs": 8, "batch_size": 8},
-            },
+            recipe=_PATCH_RECIPE,
         ),
         BackboneSpec(
             name="roitr",
@@ -128,6 +126,14 @@ MATCHERS: dict[str, BackboneSpec] = {
     )
 }
 """Networks that describe places, to be matched: scans go in, not clouds with a class."""
+
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+def weights_file(name: str) -> Path:
+    """Return where the weights are that come with the package, if it has any of this name."""
+    return WEIGHTS / f"{name}.safetensors"
 
 
 def get_spec(name: str) -> BackboneSpec:
@@ -191,7 +197,7 @@ def describe(name: str) -> dict[str, Any]:
     weights : the file that comes with the package, or None.
     """
     spec = get_spec(name)
-    file = Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
+    file = weights_file(name)
     params = {}
     for task in spec.tasks:
         for preset in spec.presets:

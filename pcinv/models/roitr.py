@@ -131,9 +131,8 @@ class RoITr(nn.Module):
         if src.device != tgt.device:
             raise InputError(f"clouds on {src.device} and {tgt.device}", where="tgt",
                              hint="move both to one device")
-        is_fast = not torch.is_grad_enabled() and self.slack.device.type == "cpu"
         clouds = [cloud[:2] for cloud in given]
-        surveys = each_alone(lambda cloud: self.survey(*cloud), clouds) if is_fast else [
+        surveys = each_alone(lambda cloud: self.survey(*cloud), clouds) if self._is_fast() else [
             self.survey(*cloud) for cloud in clouds]
         return self.describe(*surveys)
 
@@ -153,7 +152,7 @@ class RoITr(nn.Module):
 
     def describe(self, source: Survey, target: Survey) -> tuple[Described, Described]:
         """Describe two surveyed clouds."""
-        is_fast = not torch.is_grad_enabled() and self.slack.device.type == "cpu"
+        is_fast = self._is_fast()
         surveys = (source, target)
         locals_ = each_alone(self._alone, surveys) if is_fast else [self._alone(s) for s in surveys]
         one, other = locals_
@@ -165,6 +164,10 @@ class RoITr(nn.Module):
                       local.points, survey.patch)
             for survey, local, nodes in zip(surveys, locals_, (x, y), strict=True))
         return next(described), next(described)
+
+    def _is_fast(self) -> bool:
+        """Return whether clouds may be worked on at the same time: threads record no gradients."""
+        return not torch.is_grad_enabled() and self.slack.device.type == "cpu"
 
     def _alone(self, survey: Survey) -> _Local:
         """Do for one cloud what needs no other one."""

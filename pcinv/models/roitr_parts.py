@@ -120,7 +120,7 @@ def farthest(cloud: Cloud, count: int) -> Int[Tensor, " m"]:
     order = cloud.rank.argsort()
     points = cloud.xyz[order]
     if points.device.type == "cpu":
-        from pcinv.nn.ppf_kernels import stable_farthest
+        from pcinv.ops.kernels import stable_farthest
 
         index = torch.empty(count, dtype=torch.int64)
         left = torch.full((len(points),), torch.inf, dtype=torch.float64).view(torch.int64)

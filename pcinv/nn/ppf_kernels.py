@@ -1,4 +1,4 @@
-"""Compiled loops behind attention over point pair features, and tie-stable farthest points.
+"""Compiled loops behind attention over point pair features.
 
 Letters: N points, M centres, K neighbours, H heads, D channels of a head.
 """
@@ -14,9 +14,6 @@ from pcinv.ops.jit import jit
 
 Array = NDArray[Any]
 
-_TAKEN = int(np.float64(-1.0).view(np.int64))
-"""The bits of -1.0: less than those of any squared distance."""
-
 
 @jit
 def _total(product: Array) -> Any:
@@ -30,6 +27,19 @@ def _total(product: Array) -> Any:
     for c in range(1, half):
         total += product[c]
     return total
+
+
+@jit
+def _softmax(score: Array) -> None:
+    """Replace the scores by their softmax."""
+    top, total = score[0], score.dtype.type(0)
+    for j in range(1, len(score)):
+        top = max(top, score[j])
+    for j in range(len(score)):
+        score[j] = np.exp(score[j] - top)
+        total += score[j]
+    for j in range(len(score)):
+        score[j] /= total
 
 
 @jit
@@ -62,16 +72,10 @@ def attend(
                     product[c] = query[c] * key[c]
                 total += _total(product)
                 score[j] = total
-            top = score[0]
-            for j in range(1, k):
-                top = max(top, score[j])
-            total = zero
-            for j in range(k):
-                score[j] = np.exp(score[j] - top)
-                total += score[j]
+            _softmax(score)
             hidden = out[i, first : first + width]
             for j in range(k):
-                a = score[j] / total
+                a = score[j]
                 start = channels + first
                 value = shared[index[i, j], start : start + width]
                 for c in range(width):
@@ -114,16 +118,9 @@ def attend_back(
                 for c in range(width):
                     product[c] = above[c] * value[c]
                 back[j] = ((g0 * f0 + g1 * f1) + (g2 * f2 + g3 * f3)) + _total(product)
-            top = weight[0]
-            for j in range(1, k):
-                top = max(top, weight[j])
-            total = zero
-            for j in range(k):
-                weight[j] = np.exp(weight[j] - top)
-                total += weight[j]
+            _softmax(weight)
             mean = zero
             for j in range(k):
-                weight[j] /= total
                 mean += weight[j] * back[j]
             grad_query = grad_own[i, start : start + width]
             for j in range(k):
@@ -139,41 +136,3 @@ def attend_back(
                     grad_value[c] += a * above[c]
                 for f in range(4):
                     grad_own[i, pair + f] += score * ppf[i, j, f]
-
-
-@jit
-def stable_farthest(axes: Array, tie: float, nearest: Array, index: Array) -> None:
-    """Fill `index` with positions, each as far from all before as any, to within `tie`.
-
-    axes : (3, N) float64, in the order in which ties are decided: the first one wins.
-    nearest : (N,) int64, the bits of infinity; working memory.
-
-    Squared distances are kept as the integers that their bits are: the order is the same.
-    """
-    x, y, z = axes[0], axes[1], axes[2]
-    count = x.shape[0]
-    dist2 = np.empty(count)
-    bits = dist2.view(np.int64)
-    limit = np.empty(1)
-    limit_bits = limit.view(np.int64)
-    last = 0
-    for j in range(index.shape[0]):
-        index[j] = last
-        nearest[last] = _TAKEN
-        px, py, pz = x[last], y[last], z[last]
-        for i in range(count):
-            dx, dy, dz = x[i] - px, y[i] - py, z[i] - pz
-            dist2[i] = dx * dx + dy * dy + dz * dz
-        best = np.int64(_TAKEN)
-        for i in range(count):
-            nearest[i] = min(nearest[i], bits[i])
-            best = max(best, nearest[i])
-        if best < 0:  # all are taken
-            return
-        limit_bits[0] = best
-        limit[0] = max(np.sqrt(limit[0]) - tie, 0.0) ** 2
-        # rounding of the root must not put the limit above the best itself
-        floor = min(limit_bits[0], best)
-        last = 0
-        while nearest[last] < floor:
-            last += 1

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 
 from pcinv.errors import InputError, unknown_name
+from pcinv.models.registry import weights_file
 from pcinv.ops.threads import each_alone
 from pcinv.registration.clouds import LEAST_POINTS, Source, name_of, points_of
 from pcinv.registration.evidence import gather_evidence
@@ -32,7 +33,6 @@ from pcinv.registration.refine import polish
 from pcinv.registration.result import RegistrationResult, Stage
 from pcinv.registration.scale import MIN_SPACINGS, choose_voxel, spacing
 from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
-from pcinv.registration.shipped import weights_file
 from pcinv.registration.sight import Sight, sights
 from pcinv.registration.similarity import ScaleEstimate, estimate_scale
 from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_evidence

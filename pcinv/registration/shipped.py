@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcinv.errors import CheckpointError
+from pcinv.models.registry import weights_file
 
 if TYPE_CHECKING:
     from torch import nn
-
-WEIGHTS = Path(__file__).parents[1] / "weights"
-
-
-def weights_file(name: str) -> Path:
-    """Return where the weights of a network of the package are, if it has them."""
-    return WEIGHTS / f"{name}.safetensors"
 
 
 @cache
@@ -26,24 +18,14 @@ def load_shipped(name: str) -> nn.Module:
 
     Raises CheckpointError where its weights are missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    import pcinv
 
-    from pcinv.models.registry import create_model
-
-    file = weights_file(name)
     try:
-        with safe_open(file, "pt") as stored:
-            model = json.loads(stored.metadata()["pcinv"])["config"]["model"]
-            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}
-        network = create_model(name, task="matching", preset=model["preset"], **model["overrides"])
-        network.load_state_dict(
-            {name: value.long() if name.endswith("num_batches_tracked") else value
-             for name, value in tensors.items()})
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"the network that comes with pcinv cannot be read: {error}",
-                              where=str(file), hint="install pcinv again, or give --weights RUN"
-                              ) from error
-    return network.eval()
+        return pcinv.load_model(weights_file(name)).model
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the network that comes with pcinv cannot be read: {error.message}",
+            where=error.where, hint="install pcinv again, or give --weights RUN") from error
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import pytest
 from helpers.surfaces import body_view, box, moved, plane, pose_error, two_views
 
 import pcinv
-from pcinv.registration.shipped import weights_file
+from pcinv.models.registry import weights_file
 
 FIELDS = {
     "transform", "verdict", "reasons", "overlap", "inlier_rmse", "fitness", "num_correspondences",

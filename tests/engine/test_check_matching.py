@@ -9,9 +9,9 @@ from pcinv.errors import InputError
 from pcinv.metrics.invariance import measure_invariance
 from pcinv.models.cylinder_patch import CylinderPatch
 from pcinv.models.point_patch import PointPatch
+from pcinv.models.registry import weights_file
 from pcinv.models.roitr import RoITr
 from pcinv.models.roitr_sizes import Hyper
-from pcinv.registration.shipped import weights_file
 
 SMALL = {"widths": (16, 16, 16), "layers": (1, 1, 1), "neighbours": (8, 8, 8), "width": 16,
          "blocks": 1, "length": 16}

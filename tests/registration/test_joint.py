@@ -7,11 +7,12 @@ from helpers.surfaces import body_view, two_views
 
 import pcinv
 from pcinv.errors import CheckpointError, InputError
+from pcinv.models import registry
 from pcinv.models.cylinder_patch import CylinderPatch
 from pcinv.models.roitr import RoITr
 from pcinv.models.roitr_sizes import Hyper
 from pcinv.nn.standardise import standardise
-from pcinv.registration import joint, shipped
+from pcinv.registration import joint
 from pcinv.registration.joint import match_jointly
 from pcinv.registration.prepare import prepare
 from pcinv.registration.shipped import load_shipped
@@ -94,7 +95,7 @@ def test_what_does_not_fit_is_named(body, network, monkeypatch):
 
 
 def test_weights_that_did_not_come_along(body, monkeypatch, tmp_path):
-    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     load_shipped.cache_clear()
     try:
         with pytest.raises(CheckpointError, match="cannot be read") as caught:
@@ -107,7 +108,7 @@ def test_weights_that_did_not_come_along(body, monkeypatch, tmp_path):
 def test_the_weights_of_the_package_are_those_of_their_card():
     import hashlib
 
-    file = shipped.weights_file("roitr")
+    file = registry.weights_file("roitr")
     assert hashlib.sha256(file.read_bytes()).hexdigest() in file.with_suffix(".md").read_text()
     assert file.stat().st_size < 5_000_000
     network = load_shipped("roitr")

@@ -9,12 +9,13 @@ from helpers.surfaces import body_view, motion, moved, pose_error, two_views
 
 import pcinv
 from pcinv.errors import CheckpointError, InputError
+from pcinv.models import registry
 from pcinv.models.cylinder_patch import CylinderPatch
 from pcinv.models.point_patch import PointPatch
-from pcinv.registration import shipped
+from pcinv.models.registry import weights_file
 from pcinv.registration.patches import describe_patches, detail
 from pcinv.registration.prepare import prepare
-from pcinv.registration.shipped import load_shipped, weights_file
+from pcinv.registration.shipped import load_shipped
 from pcinv.registration.sight import sights
 
 
@@ -146,7 +147,7 @@ class TestShipped:
         file = tmp_path / "cylinder_patch.safetensors"
         if data is not None:
             file.write_bytes(data)
-        monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
+        monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
         load_shipped.cache_clear()
         try:
             with pytest.raises(CheckpointError, match=r"install pcinv again|cannot be read"):
