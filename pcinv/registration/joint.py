@@ -34,7 +34,8 @@ def match_jointly(source: Prepared, target: Prepared, limit: int) -> tuple[Point
     for name, cloud in zip(("source", "target"), fine, strict=True):
         if len(cloud.points) > MOST_POINTS:
             raise InputError(f"{len(cloud.points):,} points at half the voxel, RoITr takes at most "
-                             f"{MOST_POINTS:,}", where=name, hint="a larger --voxel, or --method patch")
+                             f"{MOST_POINTS:,}", where=name,
+                             hint="a larger --voxel, or --method patch")
     found = match(network, *(torch.from_numpy(np.ascontiguousarray(part))
                              for cloud in fine for part in cloud[:2]))
     rows, columns = found.src_index.cpu().numpy(), found.tgt_index.cpu().numpy()
