@@ -89,7 +89,8 @@ def train_variant(name: str, variant: Variant, folder: Path, out: Path) -> Path:
                 *(f"model.overrides.{key}={value}" for key, value in variant.overrides.items())]
     config, _ = load_config(None, settings, None, {
         "model.backbone": variant.backbone, "data.root": str(rooms_folder(folder, variant))})
-    train(config, output=run, force=True)
+    begun = (run / "last").is_file()
+    train(config, output=None if begun else run, resume=run if begun else None, force=not begun)
     (run / "done").touch()
     return run
 

@@ -153,7 +153,14 @@ def register(
         with log.stage("view points") as say:
             seen = sight.prepared()
             say(sight.words)
-        found = _search(seen, kind, method, log)
+        try:
+            found = _search(seen, kind, method, log)
+        except InputError as error:
+            if best is None:
+                raise
+            with log.stage("features") as say:  # what is there already stands
+                say(f"{LEARNED.get(kind, kind)} left out: {error}")
+            continue
         result = _conclude(clouds, seen, found, sight.words, method, gaps, used, log, kind)
         if best is None or _rank(result) > _rank(best):
             best = result

@@ -94,6 +94,16 @@ def test_what_does_not_fit_is_named(body, network, monkeypatch):
     assert caught.value.where == "source" and "voxel" in caught.value.hint
 
 
+def test_auto_keeps_the_histograms_answer_where_clouds_are_too_large(network, body, monkeypatch):
+    other = body_view(0.0, 4000, seed=5)[0]
+    base = pcinv.register(other, body, method="sc2")
+    assert base.verdict != "trusted"  # a doubt, so the network is asked
+    monkeypatch.setattr(joint, "MOST_POINTS", 100)
+    found = pcinv.register(other, body, descriptor=network)
+    assert np.array_equal(found.transform, base.transform)
+    assert any("RoITr left out" in stage.words for stage in found.stages)
+
+
 def test_weights_that_did_not_come_along(body, monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     load_shipped.cache_clear()
