@@ -19,7 +19,7 @@ LAYERS = (
     {"models", "losses", "metrics"},
     {"tasks", "registration"},
     {"engine"},
-    {"pcinv_data"},
+    {"pcinv_data", "vis"},
     {"pcinv_cli"},
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}

@@ -1,0 +1,164 @@
+"""How points get their colours, and the legend that says what these mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from pcinv.errors import unknown_name
+from pcinv.vis.scene import Layer, Scene
+
+COLORMAP = "viridis"
+LABELS = ("label", "labels", "part", "prediction", "class", "classification", "semantic",
+          "instance", "category", "segment")
+"""Names of attributes that are kinds and not quantities."""
+MOST_KINDS = 40
+"""Different whole numbers that are still told apart by their colours."""
+GREY = (160, 160, 160)
+"""Of points whose value is not finite, and of whole numbers below 0: no label."""
+CLIP = (1.0, 99.0)
+"""Percentiles at the ends of a colour bar, so that one stray value does not take it all."""
+HIDDEN_AXES = {"x": 0, "y": 1, "z": 2, "height": 2}
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What colours mean: entries for kinds, or a bar from `low` to `high`.
+
+    entries : (words, (r, g, b)).
+    """
+
+    title: str
+    entries: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Coloring:
+    """Colours (N, 3) of the points of a layer, and their legend, if they have one."""
+
+    colors: UInt8[np.ndarray, "n 3"]
+    legend: Legend | None = None
+
+
+def modes(layer: Layer) -> list[str]:
+    """Return the ways in which a layer can be coloured, the best first."""
+    named = [name for name, values in layer.attributes.items() if _is_shown(values)]
+    first = [name for name in ("color", *LABELS, "distance", "intensity") if name in named]
+    return [*first, "height", *(["normal"] if "normal" in named else []), "solid",
+            *(name for name in named if name not in (*first, "normal")), "x", "y"]
+
+
+def mode_of(scene: Scene, layer: Layer) -> str:
+    """Return how a layer is coloured in the scene: what was asked for, or what tells most."""
+    if scene.color_by != "auto":
+        return scene.color_by
+    if len(scene.layers) > 1 or (layer.faces is not None and "color" not in layer.attributes):
+        return "solid"
+    return modes(layer)[0]
+
+
+def coloring(scene: Scene, layer: Layer, mode: str | None = None) -> Coloring:
+    """Return the colours of a layer.
+
+    mode : "auto", "solid" (one colour a layer), "height", "x", "y", "z", "color", "normal", or the
+        name of an attribute; the scene's own where None.
+
+    Raises UnknownNameError where the layer has no such attribute; the hint names those it has.
+    """
+    mode = mode_of(scene, layer) if mode in (None, "auto") else mode
+    count = len(layer.points)
+    if mode == "solid":
+        return Coloring(uniform(layer.color, count))
+    if mode in HIDDEN_AXES and mode not in layer.attributes:
+        axis = HIDDEN_AXES[mode]
+        return _bar(mode, layer.points[:, axis].astype(np.float64) + scene.origin[axis])
+    if mode not in layer.attributes:
+        raise unknown_name("attribute", str(mode), modes(layer), where=layer.name)
+    values = layer.attributes[str(mode)]
+    if values.ndim == 2 and values.shape[1] in (3, 4) and mode in ("color", "colour", "rgb"):
+        return Coloring(_as_bytes(values[:, :3]))
+    if values.ndim == 2 and values.shape[1] == 3 and mode == "normal":
+        return Coloring(_as_bytes((np.nan_to_num(values) + 1) / 2))
+    if values.ndim == 2 and values.shape[1] > 1:
+        return _bar(f"length of {mode}", np.linalg.norm(values.astype(np.float64), axis=1))
+    values = values.reshape(count)
+    if is_kind(str(mode), values):
+        return _kinds(str(mode), values)
+    return _bar(str(mode), values.astype(np.float64))
+
+
+def is_kind(name: str, values: np.ndarray) -> bool:
+    """Return whether the values of an attribute are kinds: labels, or a few whole numbers."""
+    if values.dtype == bool:
+        return True
+    if not np.issubdtype(values.dtype, np.integer):
+        return name.lower() in LABELS and bool((values == np.round(values)).all())
+    return name.lower() in LABELS or len(np.unique(values)) <= MOST_KINDS // 2
+
+
+def kind_colors(kinds: np.ndarray) -> UInt8[np.ndarray, "k 3"]:
+    """Return a colour for each whole number: the same number has the same colour everywhere."""
+    table = np.concatenate([_table(name) for name in ("tab10", "Dark2", "Set2", "tab20b")])
+    colors = table[np.asarray(kinds, np.int64) % len(table)]
+    colors[np.asarray(kinds) < 0] = GREY
+    return colors
+
+
+def _kinds(name: str, values: np.ndarray) -> Coloring:
+    kinds, inverse, counts = np.unique(values.astype(np.int64), return_inverse=True,
+                                       return_counts=True)
+    colors = kind_colors(kinds)
+    shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_KINDS])
+    entries = [(f"{kinds[k]}", _rgb(colors[k])) for k in shown]
+    if len(shown) < len(kinds):
+        entries.append((f"and {len(kinds) - len(shown)} more", GREY))
+    return Coloring(colors[inverse.reshape(-1)], Legend(name, tuple(entries)))
+
+
+def _bar(name: str, values: Float[np.ndarray, " n"]) -> Coloring:
+    finite = np.isfinite(values)
+    if not finite.any():
+        return Coloring(uniform(GREY, len(values)), Legend(name, (("none", GREY),)))
+    low, high = (float(v) for v in np.percentile(values[finite], CLIP))
+    share = (np.where(finite, values, low) - low) / (high - low) if high > low else 0.5 + 0 * values
+    colors = bar_colors(np.clip(share, 0, 1))
+    colors[~finite] = GREY
+    return Coloring(colors, Legend(name, (), low, high))
+
+
+def bar_colors(share: Float[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 3"]:
+    """Return the colour of each share (N,) from 0 to 1 of the colour bar."""
+    table = _table(COLORMAP)
+    return table[np.round(share * (len(table) - 1)).astype(np.int64)]
+
+
+def uniform(color: tuple[int, int, int], count: int) -> UInt8[np.ndarray, "n 3"]:
+    """Return one colour (N, 3) for `count` points."""
+    return np.tile(np.array(color, np.uint8), (count, 1))
+
+
+def _table(name: str) -> UInt8[np.ndarray, "k 3"]:
+    import matplotlib
+
+    colormap = matplotlib.colormaps[name]
+    return _as_bytes(colormap(np.arange(colormap.N))[:, :3])
+
+
+def _is_shown(values: np.ndarray) -> bool:
+    return values.dtype.kind in "biuf" and values.ndim in (1, 2) and values.size > 0
+
+
+def _as_bytes(values: np.ndarray) -> UInt8[np.ndarray, "n c"]:
+    if values.dtype == np.uint8:
+        return values
+    if np.issubdtype(values.dtype, np.integer):  # 16 bits a channel in scans of surveyors
+        return (values >> 8 if values.max(initial=0) > 255 else values).astype(np.uint8)
+    return np.asarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8))
+
+
+def _rgb(color: np.ndarray) -> tuple[int, int, int]:
+    return int(color[0]), int(color[1]), int(color[2])
