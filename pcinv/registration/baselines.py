@@ -8,7 +8,6 @@ KISS-Matcher draws nothing.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -158,12 +157,7 @@ def _has_normals(points: Float[np.ndarray, "n 3"]) -> bool:
 @contextmanager
 def _open3d() -> Iterator[Any]:
     """Lend Open3D, seeded, quiet and on one thread."""
-    try:  # it wants libusb, which few machines have: the wheel's, for all to see
-        libusb = import_module("libusb_package").get_library_path()
-        ctypes.CDLL(str(libusb), mode=ctypes.RTLD_GLOBAL)
-    except (ImportError, OSError):
-        pass
-    o3d = _import("open3d", "open3d", "pcinv doctor says what is missing")
+    o3d = import_open3d("method")
     utility = o3d.utility
     with _OPEN3D, utility.VerbosityContextManager(utility.VerbosityLevel.Error):
         threads = utility.get_max_threads()

@@ -30,9 +30,9 @@ from pcinv.registration.prepare import (
     to_prepared,
 )
 from pcinv.registration.refine import polish
-from pcinv.registration.result import RegistrationResult, Stage
+from pcinv.registration.result import Matches, RegistrationResult, Stage
 from pcinv.registration.scale import MIN_SPACINGS, choose_voxel, spacing
-from pcinv.registration.search import ESTIMATORS, Found, judge, match, search
+from pcinv.registration.search import ESTIMATORS, Found, agree, judge, match, search
 from pcinv.registration.sight import Sight, sights
 from pcinv.registration.similarity import ScaleEstimate, estimate_scale
 from pcinv.registration.verdict import AMBIGUOUS, SAME_UNITS, is_settled, judge_evidence
@@ -191,7 +191,9 @@ def with_scale(result: RegistrationResult, found: ScaleEstimate) -> Registration
     def before(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
         return pose @ np.diag([found.scale, found.scale, found.scale, 1.0])
 
-    return replace(result, transform=before(result.transform), scale=found.scale,
+    matches = result.matches and replace(result.matches,
+                                         source=result.matches.source / found.scale)
+    return replace(result, transform=before(result.transform), scale=found.scale, matches=matches,
                    alternatives=tuple(before(pose) for pose in result.alternatives),
                    spacing=(result.spacing[0] / found.scale, result.spacing[1]),
                    verdict="suspect" if doubts and result.verdict == "trusted" else result.verdict,
@@ -295,7 +297,18 @@ def _conclude(
         condition=more.condition, open_motions=evidence.open_motions,
         alternatives=tuple(to_clouds(p, source, target) for p in more.alternatives),
         method=method, features=kind, view_points=words, spacing=gaps, voxel=voxel,
-        time_ms=dict(log.time_ms), stages=tuple(log.stages))
+        time_ms=dict(log.time_ms), stages=tuple(log.stages),
+        matches=_matches(source, target, found, pose))
+
+
+def _matches(source: Prepared, target: Prepared, found: Found,
+             pose: Float[np.ndarray, "4 4"]) -> Matches:
+    """Return the matches of all kinds of features in the frames of the clouds."""
+    nothing = np.zeros((0, 3))
+    start, end, right = (np.concatenate(parts) for parts in zip(
+        (nothing, nothing, np.zeros(0, bool)),
+        *((m.x, m.y, agree(pose, m)) for m in found.matches), strict=True))
+    return Matches(source.origin + source.unit * start, target.origin + target.unit * end, right)
 
 
 def _unit_mismatch(clouds: Any, gaps: tuple[float, float]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Verdict = Literal["trusted", "suspect", "failed"]
 
@@ -18,6 +18,18 @@ class Stage:
     name: str
     words: str
     time_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Points that were taken for the same place.
+
+    source, target : (K, 3) each in the frame of its own cloud.  agree : (K,) with the pose.
+    """
+
+    source: Float[np.ndarray, "k 3"]
+    target: Float[np.ndarray, "k 3"]
+    agree: Bool[np.ndarray, " k"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class RegistrationResult:
     alternatives : other poses that fit almost as well, best first.
     features : the kind that the answer was found with.
     view_points : which view points were used, in words.
+    matches : what the pose was found from, in the frames of the two clouds; not in the JSON.
     spacing : median distances between neighbouring points, (source, target).  voxel : working size.
     """
 
@@ -62,6 +75,7 @@ class RegistrationResult:
     scale: float = 1.0
     time_ms: dict[str, float] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    matches: Matches | None = field(default=None, repr=False)
 
     @property
     def rotation_angle_deg(self) -> float:

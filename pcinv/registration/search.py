@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from pcinv.errors import unknown_name
 from pcinv.ops.threads import each_alone, parallel
@@ -147,11 +147,16 @@ def agreeing(
     """
     inliers, places = 0, []
     for matched in matches:
-        residual = matched.x @ T_target_source[:3, :3].T + T_target_source[:3, 3] - matched.y
-        near = matched.x[np.einsum("ki,ki->k", residual, residual) < INLIER**2]
+        near = matched.x[agree(T_target_source, matched)]
         inliers += len(near)
         places.append(len(np.unique(np.floor(near / PLACE), axis=0)))
     return inliers, float(np.mean(places)) if places else 0.0
+
+
+def agree(T_target_source: Float[np.ndarray, "4 4"], matched: Matched) -> Bool[np.ndarray, " k"]:
+    """Return which matches (K,) a pose brings within `INLIER`."""
+    residual = matched.x @ T_target_source[:3, :3].T + T_target_source[:3, 3] - matched.y
+    return np.asarray(np.einsum("ki,ki->k", residual, residual) < INLIER**2)
 
 
 def is_distinct(

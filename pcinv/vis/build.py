@@ -106,7 +106,8 @@ def before_and_after(items: Sequence[Item], transform: Float[np.ndarray, "4 4"])
     rotation, shift = transform[:3, :3], transform[:3, 3]
     attributes = dict(source.attributes)
     if "normal" in attributes:
-        attributes["normal"] = (attributes["normal"] @ rotation.T).astype(np.float32)
+        unscaled = rotation / np.cbrt(np.linalg.det(rotation))
+        attributes["normal"] = (attributes["normal"] @ unscaled.T).astype(np.float32)
     moved: PointCloud | Mesh
     if isinstance(source, Mesh):
         moved = Mesh(source.vertices @ rotation.T + shift, source.faces, attributes)

@@ -16,6 +16,9 @@ LOOKS = {"iso": (1.0, -1.3, 0.8), "front": (0.0, -1.0, 0.0), "back": (0.0, 1.0, 
          "bottom": (0.0, -0.001, -1.0)}
 """Where the eye is, seen from the middle, with z up."""
 UPS = ("z", "y", "x", "-z", "-y", "-x")
+FILLED = 0.88
+"""Share of the picture's height or width that the points take at most."""
+MOST_FITTED = 200_000
 _AHEAD, _SEEN = 0.95, 0.7
 """A cloud in the frame of its depth camera: nearly all of it is in front, z ahead and y down."""
 
@@ -39,25 +42,31 @@ class Camera:
         right = _unit(right)
         return np.stack([right, np.cross(back, right), back])
 
+    def focal(self, height: int) -> float:
+        """Return the focal length of a picture so high, in pixels."""
+        return float(0.5 * height / np.tan(np.radians(FIELD_OF_VIEW_DEG) / 2))
+
     def project(self, points: Float[np.ndarray, "n 3"], width: int, height: int
                 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
         """Return places (N, 2) in the picture, right and down, and depths (N,) in front."""
         seen = (points - self.eye) @ self.axes().T
         depth = -seen[:, 2]
-        focal = 0.5 * height / np.tan(np.radians(FIELD_OF_VIEW_DEG) / 2)
+        focal = self.focal(height)
         safe = np.where(depth > self.near, depth, np.inf)
         return np.stack([width / 2 + focal * seen[:, 0] / safe,
                          height / 2 - focal * seen[:, 1] / safe], axis=1), depth
 
 
 def camera_for(scene: Scene, look: str | tuple[float, ...] = "iso", up: str = "auto",
-               turn_deg: float = 0.0, aspect: float = 4 / 3) -> Camera:
+               turn_deg: float = 0.0, aspect: float = 4 / 3,
+               distance: float | None = None) -> Camera:
     """Return a camera that sees all that is visible.
 
     look : a name of `LOOKS`, or a direction from the middle to the eye.
     up : an axis, such as "-y"; "auto" is z, or -y for what a depth camera sees in its own frame.
     turn_deg : about the upward axis, for turntables.
     aspect : width by height of the picture.
+    distance : of the eye from the middle; None: as near as all points allow.
 
     Raises UsageError for other names.
     """
@@ -80,10 +89,23 @@ def camera_for(scene: Scene, look: str | tuple[float, ...] = "iso", up: str = "a
     direction = _about(upward, np.radians(turn_deg)) @ _unit(direction)
     low, high = scene.bounds()
     middle, radius = (low + high) / 2, max(float(np.linalg.norm(high - low)) / 2, 1e-9)
-    half = np.radians(FIELD_OF_VIEW_DEG) / 2
-    distance = radius / np.sin(min(half, np.arctan(np.tan(half) * aspect))) * 0.9
+    near = Camera(middle + direction, middle, upward, 0.0, 0.0)
+    if distance is None:
+        distance = _fitting(scene, near, aspect, radius)
     return Camera(middle + distance * direction, middle, upward,
                   max(distance - 2 * radius, 0.01 * radius), distance + 2 * radius)
+
+
+def _fitting(scene: Scene, camera: Camera, aspect: float, radius: float) -> float:
+    """Return how far the eye has to be for all points to lie within the picture."""
+    seen = [layer.points for layer in scene.layers if layer.visible and len(layer.points)]
+    if not seen:
+        return 3 * radius
+    points = np.concatenate([each[:: max(1, len(each) // MOST_FITTED)] for each in seen])
+    right, up, back = ((points - camera.target) @ camera.axes().T).T
+    half = np.tan(np.radians(FIELD_OF_VIEW_DEG) / 2) * FILLED
+    needed = np.maximum(np.abs(right) / (half * aspect), np.abs(up) / half) + back
+    return float(max(needed.max(), radius))
 
 
 def is_camera_frame(scene: Scene) -> bool:

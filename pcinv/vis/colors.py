@@ -20,6 +20,7 @@ GREY = (160, 160, 160)
 """Of points whose value is not finite, and of whole numbers below 0: no label."""
 CLIP = (1.0, 99.0)
 """Percentiles at the ends of a colour bar, so that one stray value does not take it all."""
+COLOR_NAMES = ("color", "colour", "rgb")
 HIDDEN_AXES = {"x": 0, "y": 1, "z": 2, "height": 2}
 
 
@@ -62,33 +63,64 @@ def mode_of(scene: Scene, layer: Layer) -> str:
 
 
 def coloring(scene: Scene, layer: Layer, mode: str | None = None) -> Coloring:
-    """Return the colours of a layer.
+    """Return the colours of a layer; a colour bar has the same ends for all layers of the scene.
 
     mode : "auto", "solid" (one colour a layer), "height", "x", "y", "z", "color", "normal", or the
-        name of an attribute; the scene's own where None.
+        name of an attribute; the scene's own where None. A layer without an attribute that another
+        one has keeps its own colour.
 
-    Raises UnknownNameError where the layer has no such attribute; the hint names those it has.
+    Raises UnknownNameError where no layer has such an attribute; the hint names those there are.
     """
-    mode = mode_of(scene, layer) if mode in (None, "auto") else mode
+    mode = mode_of(scene, layer) if mode in (None, "auto") else str(mode)
     count = len(layer.points)
-    if mode == "solid":
+    if mode not in HIDDEN_AXES and mode != "solid":
+        having = [other for other in scene.layers if mode in other.attributes]
+        if mode not in layer.attributes and not having:
+            known = dict.fromkeys(name for other in scene.layers for name in modes(other))
+            raise unknown_name("attribute", mode, list(known), where=layer.name)
+    if mode == "solid" or not _has(layer, mode):
         return Coloring(uniform(layer.color, count))
+    found = _quantity(scene, layer, mode)
+    if found is not None:
+        return _bar(found[0], found[1], _ends(scene, layer, mode))
+    values = layer.attributes[mode]
+    if mode in COLOR_NAMES:
+        return Coloring(_as_bytes(values[:, :3]))
+    if mode == "normal":
+        return Coloring(_as_bytes((np.nan_to_num(values) + 1) / 2))
+    return _kinds(mode, values.reshape(count))
+
+
+def _has(layer: Layer, mode: str) -> bool:
+    return mode in HIDDEN_AXES or mode in layer.attributes
+
+
+def _quantity(scene: Scene, layer: Layer, mode: str) -> tuple[str, Float[np.ndarray, " n"]] | None:
+    """Return what a colour bar shows and the values (N,), or None for colours and kinds."""
     if mode in HIDDEN_AXES and mode not in layer.attributes:
         axis = HIDDEN_AXES[mode]
-        return _bar(mode, layer.points[:, axis].astype(np.float64) + scene.origin[axis])
-    if mode not in layer.attributes:
-        raise unknown_name("attribute", str(mode), modes(layer), where=layer.name)
-    values = layer.attributes[str(mode)]
-    if values.ndim == 2 and values.shape[1] in (3, 4) and mode in ("color", "colour", "rgb"):
-        return Coloring(_as_bytes(values[:, :3]))
-    if values.ndim == 2 and values.shape[1] == 3 and mode == "normal":
-        return Coloring(_as_bytes((np.nan_to_num(values) + 1) / 2))
+        return mode, layer.points[:, axis].astype(np.float64) + scene.origin[axis]
+    values = layer.attributes[mode]
     if values.ndim == 2 and values.shape[1] > 1:
-        return _bar(f"length of {mode}", np.linalg.norm(values.astype(np.float64), axis=1))
-    values = values.reshape(count)
-    if is_kind(str(mode), values):
-        return _kinds(str(mode), values)
-    return _bar(str(mode), values.astype(np.float64))
+        plain = ((values.shape[1] in (3, 4) and mode in COLOR_NAMES)
+                 or (values.shape[1] == 3 and mode == "normal"))
+        return None if plain else (f"length of {mode}",
+                                   np.linalg.norm(values.astype(np.float64), axis=1))
+    values = values.reshape(len(layer.points))
+    return None if is_kind(mode, values) else (mode, values.astype(np.float64))
+
+
+def _ends(scene: Scene, layer: Layer, mode: str) -> tuple[float, float] | None:
+    """Return the ends of the colour bar over all layers, or None where no value is finite."""
+    layers = scene.layers if any(other is layer for other in scene.layers) else (layer,)
+    found = [quantity[1] for other in layers if _has(other, mode)
+             and (quantity := _quantity(scene, other, mode)) is not None]
+    values = np.concatenate(found)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    low, high = np.percentile(values, CLIP)
+    return float(low), float(high)
 
 
 def is_kind(name: str, values: np.ndarray) -> bool:
@@ -119,11 +151,10 @@ def _kinds(name: str, values: np.ndarray) -> Coloring:
     return Coloring(colors[inverse.reshape(-1)], Legend(name, tuple(entries)))
 
 
-def _bar(name: str, values: Float[np.ndarray, " n"]) -> Coloring:
-    finite = np.isfinite(values)
-    if not finite.any():
+def _bar(name: str, values: Float[np.ndarray, " n"], ends: tuple[float, float] | None) -> Coloring:
+    if ends is None:
         return Coloring(uniform(GREY, len(values)), Legend(name, (("none", GREY),)))
-    low, high = (float(v) for v in np.percentile(values[finite], CLIP))
+    finite, (low, high) = np.isfinite(values), ends
     share = (np.where(finite, values, low) - low) / (high - low) if high > low else 0.5 + 0 * values
     colors = bar_colors(np.clip(share, 0, 1))
     colors[~finite] = GREY

@@ -145,6 +145,18 @@ def with_layers(scene: Scene, changes: Iterable[tuple[int, dict[str, Any]]]) -> 
     return replace(scene, layers=tuple(layers))
 
 
+def moved_to(scene: Scene, origin: Float[np.ndarray, "3"]) -> Scene:
+    """Return the same scene about another origin (3,)."""
+    shift = scene.origin - origin
+    if not shift.any():
+        return scene
+    layers = tuple(replace(layer, points=(layer.points + shift).astype(np.float32))
+                   for layer in scene.layers)
+    lines = tuple(replace(each, start=(each.start + shift).astype(np.float32),
+                          end=(each.end + shift).astype(np.float32)) for each in scene.lines)
+    return replace(scene, layers=layers, lines=lines, origin=origin)
+
+
 def labelled(layer: Layer, name: str, values: np.ndarray) -> Layer:
     """Return the layer with one more attribute.
 

@@ -51,6 +51,23 @@ def test_the_truth_is_found_and_trusted(seed):
     assert sum(found.time_ms.values()) == pytest.approx(sum(s.time_ms for s in found.stages))
 
 
+@pytest.mark.parametrize("scale", [False, True])
+def test_the_matches_are_places_of_the_two_clouds(scale):
+    both = two_views()
+    factor = 3.0 if scale else 1.0
+    found = pcinv.register(both.source / factor, both.target, scale=scale) if scale else answer()
+    matches = found.matches
+    assert len(matches.agree) == found.num_correspondences
+    assert matches.agree.sum() == found.num_inliers > 10
+    moved_there = matches.source @ found.transform[:3, :3].T + found.transform[:3, 3]
+    apart = np.linalg.norm(moved_there - matches.target, axis=1)
+    assert (apart[matches.agree] <= 2 * found.voxel * (1 + 1e-6)).all()
+    assert (apart[~matches.agree] >= 2 * found.voxel * (1 - 1e-6)).all()
+    for places, cloud in ((matches.source, both.source / factor), (matches.target, both.target)):
+        gap = np.linalg.norm(places[:50, None] - cloud[None], axis=2).min(axis=1)
+        assert gap.max() < found.voxel / (factor if places is matches.source else 1)
+
+
 def test_a_scan_finds_its_place_on_the_whole_shape():
     """The whole has no view point, but an outside: both its normals and the scan's are signed."""
     scan, T_camera_body = body_view(30.0)

@@ -1,0 +1,112 @@
+"""Title, legend and notes, written on a picture of a scene by matplotlib."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pcinv.vis.colors import GREY, Legend, bar_colors, coloring, mode_of
+from pcinv.vis.scene import Scene
+
+BACKGROUND = (255, 255, 255)
+INK = "#1a1a1a"
+MOST_ENTRIES = 16
+"""Of a legend that fit beside a picture."""
+POINTS_AN_INCH = 72.0
+
+
+def legends_of(scene: Scene) -> list[Legend]:
+    """Return what the colours of all that is visible mean: each legend once."""
+    layers = [layer for layer in scene.layers if layer.visible and len(layer.points)]
+    found: dict[str, Legend] = {}
+    plain = []
+    for layer in layers:
+        legend = coloring(scene, layer).legend
+        if legend is None:
+            if mode_of(scene, layer) not in ("color", "normal"):
+                plain.append((layer.name, layer.color))
+        elif legend.title in found:  # kinds of several layers in one
+            both = dict([*found[legend.title].entries, *legend.entries])
+            found[legend.title] = Legend(legend.title, tuple(both.items()), legend.low, legend.high)
+        else:
+            found[legend.title] = legend
+    lines = [(each.name, _rgb(each.colors[0])) for each in scene.lines
+             if each.visible and len(each.start)]
+    if plain or lines:
+        found["layers"] = Legend("", tuple([*plain, *lines]))
+    return list(found.values())
+
+
+def compose(image: UInt8[np.ndarray, "h w 3"], scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the picture (H, W, 3) with the scene's title, legends and notes on it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = image.shape[:2]
+    size = float(np.clip(height / 55, 8, 30))  # of letters, in pixels
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    figure.figimage(image, zorder=-1)
+    points = size * POINTS_AN_INCH / 100
+    margin = size / width
+    _write(figure, margin, 1 - size / height, scene.title, points * 1.25, va="top", weight="bold")
+    _write(figure, margin, size / height, "\n".join(scene.notes), points, va="bottom")
+    top = height - 1.2 * size
+    for legend in legends_of(scene):
+        top = (_entries if legend.low is None else _bar)(figure, legend, width, top, size) - size
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def _write(figure: Any, x: float, y: float, words: str, points: float, **how: Any) -> None:
+    """Write words as they are: names of files may hold the dollars of formulas."""
+    if words:
+        figure.text(x, y, words, fontsize=points, color=INK, parse_math=False,
+                    bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 2},
+                    **how)
+
+
+def _entries(figure: Any, legend: Legend, width: int, top: float, size: float) -> float:
+    """Draw a swatch and words for each kind at the right, and return where it ends, in pixels."""
+    from matplotlib.lines import Line2D
+
+    height = figure.bbox.height
+    shown = list(legend.entries[:MOST_ENTRIES])
+    if len(legend.entries) > len(shown):
+        shown.append((f"and {len(legend.entries) - len(shown)} more", GREY))
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=size * 0.6,
+                      color=np.array(color) / 255) for _, color in shown]
+    box = figure.legend(
+        handles, [_short(words) for words, _ in shown], title=legend.title or None,
+        loc="upper right", bbox_to_anchor=(1 - size / width, top / height), framealpha=0.85,
+        fontsize=size * POINTS_AN_INCH / 100, title_fontsize=size * POINTS_AN_INCH / 100,
+        edgecolor="none", labelcolor=INK)
+    for text in (*box.get_texts(), box.get_title()):
+        text.set_parse_math(False)
+    return float(box.get_window_extent(figure.canvas.get_renderer()).y0)
+
+
+def _bar(figure: Any, legend: Legend, width: int, top: float, size: float) -> float:
+    """Draw a colour bar with its numbers at the right, and return where it ends, in pixels."""
+    height, length = figure.bbox.height, size * 14
+    at = (1 - 7 * size / width, (top - length - 1.5 * size) / height, size / width, length / height)
+    axes = figure.add_axes(at)
+    axes.imshow(bar_colors(np.linspace(0, 1, 256))[:, None], aspect="auto", origin="lower",
+                extent=(0, 1, legend.low, legend.high if legend.high > legend.low
+                        else legend.low + 1))
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.tick_params(labelsize=size * POINTS_AN_INCH / 100, colors=INK)
+    axes.set_title(_short(legend.title), fontsize=size * POINTS_AN_INCH / 100, loc="left",
+                   color=INK, parse_math=False)
+    return top - length - 2.5 * size
+
+
+def _short(words: str, most: int = 40) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def _rgb(color: np.ndarray) -> tuple[int, int, int]:
+    return int(color[0]), int(color[1]), int(color[2])
