@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,8 @@ def import_open3d(where: str | None = None) -> Any:
     with suppress(ImportError, OSError):  # the wheel's libusb, for all libraries to see
         libusb = import_module("libusb_package").get_library_path()
         ctypes.CDLL(str(libusb), mode=ctypes.RTLD_GLOBAL)
+    # in a notebook it would start a server for windows of its own, and talk about it
+    os.environ.setdefault("OPEN3D_DISABLE_WEB_VISUALIZER", "true")
     try:
         return import_module("open3d")
     except (ImportError, OSError) as error:
