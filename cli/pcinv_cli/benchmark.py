@@ -12,6 +12,7 @@ from pcinv_cli.failures import Failure
 from pcinv_cli.group import VerbGroup
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk, to_plain
+from pcinv_cli.reports import check_report, command_line, report_option
 
 VERBS = {
     "registration": ("benchmark:registration", "Register the pairs of a data set and judge them by "
@@ -40,11 +41,11 @@ def _view_points() -> Iterable[str]:
     ("pcinv benchmark registration --dataset 3dmatch --root DIR", "all pairs: half an hour"),
     ("pcinv benchmark registration --dataset 3dlomatch --root DIR --pairs 60 --rotate -o out",
      "60 pairs, each cloud turned; the same command goes on where it was stopped"),
-    ("pcinv benchmark registration --dataset 3dmatch --root DIR --pairs 60 --negatives 60 --json",
-     "how often clouds that do not meet are trusted, for another program"),
+    ("pcinv benchmark registration --dataset 3dmatch --root DIR --negatives 60 --report r.html",
+     "how often clouds that do not meet are trusted; a page with pictures of the worst pairs"),
 ), output={"metavar": "DIR", "help": "Folder for results.jsonl, a line a pair, and settings.json; "
            "pairs that it holds are not computed again."},
-    seed={"default": 0})
+    seed={"default": 0}, force={"help": "Overwrite a report that is there."})
 @click.option("--dataset", type=params.PAIR_SET, required=True, metavar="NAME",
               help="Data set of pairs; pcinv data list names them.")
 @click.option("--root", type=click.Path(), metavar="DIR",
@@ -70,20 +71,27 @@ def _view_points() -> Iterable[str]:
               help="Processes; each computes with one thread.  [default: 1]")
 @click.option("--cluster", metavar="ADDRESS",
               help="A dask scheduler, tcp://HOST:8786, whose workers do it.")
+@report_option("recall by overlap and scene, verdicts, errors, pictures of the worst pairs.")
 def registration(talk: Talk, output: str | None, jobs: int | None, cluster: str | None,
-                 **options: Any) -> Outcome:
+                 report: str | None, force: bool, **options: Any) -> Outcome:
     """Run the benchmark and show its figures."""
+    from pcinv_cli.benchmark_report import Rows
     from pcinv_cli.progress import PairProgress
     from pcinv_data.benchmark import run_registration
     from pcinv_data.pairs import PAIR_SETS
 
+    check_report(report, force)
     if not PAIR_SETS[options["dataset"]].needs_root and talk.progress:
         talk.say(f"the clouds of {options['dataset']} are made where they are not there yet, "
                  "which takes a minute or two")
     with PairProgress(talk) as progress:
-        found = run_registration(output=output, callback=progress,
+        rows = Rows(progress)
+        found = run_registration(output=output, callback=rows,
                                  **params.workers(jobs, cluster), **options)
     result: dict[str, Any] = {**to_plain(found), "output": output}
+    if report is not None:
+        _write_report(report, force, rows.kept, found, output, options)
+        result["report"] = report
     gate = None
     if result["num_errors"]:
         name, said = next(iter(result["errors"].items()))
@@ -93,6 +101,16 @@ def registration(talk: Talk, output: str | None, jobs: int | None, cluster: str 
             gate = Failure(1, "pairs-failed", f"every pair failed with an error: {said}", name,
                            "pcinv doctor checks this installation")
     return Outcome(result, lambda t: _show(t, result), gate)
+
+
+def _write_report(report: str, force: bool, kept: dict[str, Any], found: dict[str, Any],
+                  output: str | None, options: dict[str, Any]) -> None:
+    from pcinv.vis.registration_report import registration_report
+    from pcinv_cli.benchmark_report import pairs_of, rows_of
+
+    pairs = pairs_of(rows_of(kept, output), found["rule"], output=output, **{
+        name: options[name] for name in ("dataset", "root", "scene", "negatives", "seed")})
+    registration_report(pairs, found, command=command_line()).save(report, force=force)
 
 
 def _show(talk: Talk, result: dict[str, Any]) -> None:
@@ -151,6 +169,8 @@ def _lines(result: dict[str, Any]) -> Iterable[str]:
         yield f"median time of a pair, one thread: {result['time_ms_median'] / 1e3:.2f} s"
     if result["output"]:
         yield f"results: {result['output']}"
+    if result.get("report"):
+        yield f"wrote {result['report']}"
 
 
 def _share(value: float | None) -> str:

@@ -9,13 +9,15 @@ import click
 from pcinv_cli import params
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk, to_plain
+from pcinv_cli.reports import check_report, command_line, report_option
 
 
 @verb("eval", "Measure a run on a data set, under a rotation of your choice.", (
     ("pcinv eval runs/last --rotation so3", "on the data it was trained for"),
-    ("pcinv eval RUN --dataset modelnet10 --root DIR", "on your copy of a data set"),
+    ("pcinv eval RUN --dataset modelnet10 --root DIR --report report.html",
+     "on your copy of a data set, with a page that shows what went wrong"),
     ("pcinv eval RUN --rotation none --limit 100 --json", "a quick look, for another program"),
-), device={}, seed={"default": 0})
+), device={}, seed={"default": 0}, force={"help": "Overwrite a report that is there."})
 @click.argument("target", metavar="RUN", type=params.RUN)
 @click.option("--dataset", type=params.DATASET, metavar="NAME",
               help="Data set.  [default: the one of the training]")
@@ -23,14 +25,23 @@ from pcinv_cli.output import Outcome, Talk, to_plain
 @click.option("--rotation", "--rotate", type=params.ROTATION, metavar="none|z|so3",
               help="How each cloud is turned.  [default: as the training's protocol tests]")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many clouds.")
-def command(talk: Talk, target: str, dataset: str | None, root: str | None, rotation: str | None,
-            limit: int | None, device: str | None, seed: int) -> Outcome:
-    """Evaluate and show the metrics."""
-    from pcinv.engine.evaluator import evaluate
+@report_option("figures, classes, what is taken for what, the worst examples, invariance.")
+def command(talk: Talk, target: str, report: str | None, force: bool, device: str | None,
+            **options: Any) -> Outcome:
+    """Evaluate and show the metrics; `options` are those of `pcinv.evaluate`."""
+    from pcinv.engine.evaluator import evaluate, prepare
 
-    result: dict[str, Any] = to_plain(evaluate(
-        target, dataset=dataset, root=root, rotation=rotation, seed=seed, limit=limit,
-        device=device or "auto"))
+    check_report(report, force)
+    options["device"] = device or "auto"
+    if report is None:
+        result: dict[str, Any] = to_plain(evaluate(target, **options))
+        return Outcome(result, lambda t: show_evaluation(t, result))
+    from pcinv.vis.run_report import run_report
+
+    talk.say("measuring; the report searches for the worst rotation, too, which takes a while")
+    found, page = run_report(prepare(target, **options), command=command_line())
+    page.save(report, force=force)
+    result = {**to_plain(found), "report": report}
     return Outcome(result, lambda t: show_evaluation(t, result))
 
 
@@ -38,6 +49,8 @@ def show_evaluation(talk: Talk, fields: dict[str, Any]) -> None:
     """Print the figures, with what they were measured on."""
     talk.result(f"{fields['dataset']}, {fields['num_samples']:,} clouds, rotation "
                 f"{fields['rotation']}: {figures(fields['metrics'])}")
+    if fields.get("report"):
+        talk.result(f"wrote {fields['report']}")
 
 
 def figures(metrics: dict[str, Any]) -> str:

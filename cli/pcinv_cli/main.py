@@ -19,8 +19,10 @@ from pcinv_cli.output import Outcome, Talk
 VERBS = {
     "train": ("train", "Train a backbone; on generated shapes unless a data set is named."),
     "eval": ("evaluate", "Measure a run on a data set, under a rotation of your choice."),
+    "plot": ("plot", "Compare what runs learned, in a figure or a page."),
     "predict": ("predict", "Name what is in your own files."),
     "register": ("register", "Find the motion between two clouds, or many, and judge it."),
+    "view": ("view", "Look at clouds and meshes: a window, a page, a picture, a film."),
     "check": ("check", "Measure how invariant a backbone or a run really is."),
     "benchmark": ("benchmark", "Run a published protocol on your copy of its data set."),
     "info": ("info", "Say what is in each file."),

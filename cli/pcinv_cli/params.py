@@ -98,6 +98,44 @@ class ViewPoint(click.ParamType):
         return _matching(self.words, incomplete)
 
 
+class Look(click.ParamType):
+    """A name of `pcinv.vis.camera.LOOKS`, or a direction `X,Y,Z`."""
+
+    name = "view"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> str | tuple[float, ...]:
+        from pcinv.vis.camera import LOOKS
+
+        if isinstance(value, tuple) or str(value).lower() in LOOKS:
+            return value if isinstance(value, tuple) else str(value).lower()
+        try:
+            way = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            way = ()
+        if len(way) != 3 or not all(math.isfinite(x) for x in way) or not any(way):
+            raise UsageError(f"'{value}' is no view", where="--look",
+                             hint=f"{', '.join(LOOKS)}, or a direction: --look 1,-1,0.5")
+        return way
+
+
+class Size(click.ParamType):
+    """Pixels of a picture, `WIDTHxHEIGHT`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
+        size = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not (min(size) >= 32 and max(size) <= 8192):
+            raise UsageError(f"'{value}' is no size of a picture", where="--size",
+                             hint="width x height in pixels, 32 to 8192: --size 1280x960")
+        return size
+
+
 class RunOrName(click.ParamType):
     """A run folder or weights file; with `names`, the name of a backbone as well."""
 
@@ -139,10 +177,11 @@ def _backbones() -> Iterable[str]:
 
 
 def _datasets() -> Iterable[str]:
+    from pcinv.plugins import dataset_names
     from pcinv_data import DATASETS
     from pcinv_data.room_store import SETS
 
-    return [*DATASETS, *SETS]
+    return [*DATASETS, *SETS, *dataset_names()]
 
 
 def _pair_sets() -> Iterable[str]:
@@ -175,11 +214,18 @@ def _methods() -> Iterable[str]:
     return METHODS
 
 
-def _formats() -> Iterable[str]:
-    from pcinv.io import FORMATS
+def _renderers() -> Iterable[str]:
+    from pcinv.vis.picture import RENDERERS
 
-    suffixes = (suffix.removeprefix(".") for row in FORMATS.values() for suffix in row.suffixes)
-    return {*FORMATS, *suffixes}
+    return RENDERERS
+
+
+def _formats() -> Iterable[str]:
+    from pcinv.io.formats import all_formats
+
+    rows = all_formats()
+    suffixes = (suffix.removeprefix(".") for row in rows.values() for suffix in row.suffixes)
+    return {*rows, *suffixes}
 
 
 BACKBONE = Name("backbone", _backbones)
@@ -194,6 +240,9 @@ PROTOCOL = Name("protocol", lambda: PROTOCOLS)
 METHOD = Name("method", _methods)
 DEVICE = Device()
 VIEW_POINT = ViewPoint()
+LOOK = Look()
+SIZE = Size()
+RENDERER = Name("renderer", _renderers)
 KEY_VALUE = KeyValue()
 RUN = RunOrName(names=False)
 RUN_OR_BACKBONE = RunOrName(names=True)

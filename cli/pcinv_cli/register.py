@@ -10,6 +10,7 @@ from pcinv.errors import UsageError
 from pcinv_cli import params
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk
+from pcinv_cli.reports import report_option
 
 
 @verb("register", "Find the motion between two clouds, or many, and judge it; exit code 1 unless "
@@ -39,6 +40,8 @@ from pcinv_cli.output import Outcome, Talk
 @click.option("--scale", is_flag=True,
               help="The units differ, nobody knows how: find the scale as well.")
 @click.option("--explain", is_flag=True, help="Say what each stage did, and its time.")
+@click.option("--view", is_flag=True, help="Show the two, before and after, in a window or page.")
+@report_option("before and after, matches, evidence.")
 @click.option("--pairs", type=click.Path(), metavar="LIST.csv",
               help="Many: columns source,target[,init], paths relative to the list.")
 @click.option("--folder", type=click.Path(), metavar="DIR",
@@ -50,7 +53,7 @@ from pcinv_cli.output import Outcome, Talk
 def command(talk: Talk, source: str | None, target: str | None, pairs: str | None,
             folder: str | None, jobs: int | None, cluster: str | None, output: tuple[str, ...],
             init: str | None, scale: bool, explain: bool, force: bool, dry_run: bool,
-            weights: str | None, **settings: Any) -> Outcome:
+            weights: str | None, view: bool, report: str | None, **settings: Any) -> Outcome:
     """Register one pair or many; `settings` are those of `pcinv.register`."""
     if pairs is None and folder is None:
         if source is None or target is None:
@@ -62,9 +65,10 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
                                  hint=f"{name} goes with --pairs or --folder")
         from pcinv_cli.register_one import register_one
 
-        return register_one(talk, source, target, output, init, explain, force, dry_run,
-                            settings | {"scale": scale, "weights": weights})
-    _check_many(source, pairs, folder, output, init, explain, scale)
+        return register_one(talk, source, target, output, init, explain, force, dry_run, view,
+                            report, settings | {"scale": scale, "weights": weights})
+    _check_many(source, pairs, folder, output, init, {
+        "--explain": explain, "--scale": scale, "--view": view, "--report": report is not None})
     from pcinv_cli.register_many import register_many
 
     return register_many(talk, pairs, folder, output[0], params.workers(jobs, cluster), force,
@@ -72,10 +76,10 @@ def command(talk: Talk, source: str | None, target: str | None, pairs: str | Non
 
 
 def _check_many(source: str | None, pairs: str | None, folder: str | None,
-                output: tuple[str, ...], init: str | None, explain: bool, scale: bool) -> None:
+                output: tuple[str, ...], init: str | None, of_one: dict[str, bool]) -> None:
     option = "--folder" if pairs is None else "--pairs"
     wrong = [("--folder", folder is not None and pairs is not None), ("SOURCE", source is not None),
-             ("--init", init is not None), ("--explain", explain), ("--scale", scale)]
+             ("--init", init is not None), *of_one.items()]
     for name, given in wrong:
         if given:
             raise UsageError(f"{name} does not go with {option}", where=name,

@@ -11,6 +11,8 @@ from typing import Any
 from pcinv.errors import UsageError
 from pcinv_cli.failures import Failure
 from pcinv_cli.output import Outcome, Talk, to_plain
+from pcinv_cli.reports import check_report, command_line
+from pcinv_cli.viewing import MOST_SHOWN, show
 
 _ADVICE = (
     ("scale mismatch", "write both clouds in the same units, or --scale finds the scale as well"),
@@ -22,13 +24,15 @@ _ADVICE = (
 
 
 def register_one(talk: Talk, source: str, target: str, output: tuple[str, ...], init: str | None,
-                 explain: bool, force: bool, dry_run: bool, settings: dict[str, Any]) -> Outcome:
-    """Register, write what was asked for, and gate on the verdict."""
+                 explain: bool, force: bool, dry_run: bool, view: bool, report: str | None,
+                 settings: dict[str, Any]) -> Outcome:
+    """Register, write and show what was asked for, and gate on the verdict."""
     import pcinv
     from pcinv.registration.pose_files import read_pose
     from pcinv.registration.shipped import network_of
 
     item = _check_outputs(output, (source, target, init), force)
+    check_report(report, force)
     start = None if init is None else read_pose(init)
     talk.say(f"registering {source} to {target}")
     descriptor = network_of(settings.pop("weights"))
@@ -37,10 +41,13 @@ def register_one(talk: Talk, source: str, target: str, output: tuple[str, ...], 
         for stage in found.stages:
             talk.say(f"{stage.name:<12}{stage.time_ms:>8,.0f} ms  {stage.words}")
     result: dict[str, Any] = {**to_plain(found), "source": source, "target": target,
-                              "output": list(output), "written": bool(output) and not dry_run}
+                              "output": list(output), "written": bool(output) and not dry_run,
+                              "report": report}
     if not dry_run:
         for path in output:
             _write(Path(path), item, found, result, force)
+    if view or (report and not dry_run):
+        _look(talk, source, target, found, view, None if dry_run else report, force)
     return Outcome(result, lambda t: _show(t, result), _gate(result))
 
 
@@ -88,6 +95,19 @@ def _write(path: Path, item: Any, found: Any, result: dict[str, Any], force: boo
         return
     with replacing(path, force=force) as stream:
         stream.write(text.encode())
+
+
+def _look(talk: Talk, source: str, target: str, found: Any, view: bool, report: str | None,
+          force: bool) -> None:
+    """Write the page and show the scene."""
+    from pcinv.vis.pair_report import report_of_pair, scene_of_pair
+
+    scene = scene_of_pair(source, target, found, limit=MOST_SHOWN)
+    if report is not None:
+        report_of_pair(scene, found, command_line()).save(report, force=force)
+        talk.say(f"wrote {report}")
+    if view:
+        show(talk, scene)
 
 
 def _gate(result: dict[str, Any]) -> Failure | None:

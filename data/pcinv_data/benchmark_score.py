@@ -32,7 +32,7 @@ def score_rows(rows: Sequence[Row], settings: Settings, asked: int) -> dict[str,
     rule = PAIR_SETS[settings.dataset].recall_rule
     pairs = [row for row in rows if not row["negative"]]
     negatives = [row for row in rows if row["negative"]]
-    results: list[PairResult] = [_judged(row, rule) for row in pairs]
+    results: list[PairResult] = [judged(row, rule) for row in pairs]
     table = recall_table(results)
     counted = [(row, result) for row, result in zip(pairs, results, strict=True)
                if not result.consecutive]
@@ -64,7 +64,7 @@ def score_rows(rows: Sequence[Row], settings: Settings, asked: int) -> dict[str,
     }
 
 
-def _judged(row: Row, rule: str) -> Any:
+def judged(row: Row, rule: str) -> Any:
     """Return the result of a pair, by its poses between the clouds as they are stored."""
     from pcinv.metrics.registration import Body, judge_pair
 

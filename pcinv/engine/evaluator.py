@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from pcinv.engine.clouds import Clouds, evaluation_loader
 from pcinv.engine.datasets import labels_of, load_dataset
@@ -12,7 +16,7 @@ from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import LoadedModel, check_labels, load_model
 from pcinv.engine.measure import measure
 from pcinv.geometry.transforms import parse_protocol
-from pcinv.tasks import get_task
+from pcinv.tasks import Batch, get_task
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,22 @@ class Evaluation:
     num_samples: int
     normals: str
     seed: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network, and the clouds that it is to be measured on.
+
+    run : what was given.  device : where the network is.
+    clouds : turned; `clouds.source` has them as they are stored, with their names.
+    """
+
+    run: str
+    loaded: LoadedModel
+    clouds: Clouds
+    dataset: str
+    split: str
+    device: torch.device
 
 
 def evaluate(
@@ -71,9 +91,28 @@ def evaluate(
     CheckpointError for damaged weights, or a data set whose classes are not those of the training.
     DatasetError, UnknownNameError, DeviceError for what is not there.
     """
+    prepared = prepare(target, dataset=dataset, root=root, split=split, rotation=rotation,
+                       seed=seed, device=device, limit=limit, which=which)
+    return evaluate_prepared(prepared, batch_size=batch_size, workers=workers)
+
+
+def prepare(
+    target: str | Path | LoadedModel,
+    *,
+    dataset: str | None = None,
+    root: str | Path | None = None,
+    split: str = "test",
+    rotation: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    limit: int | None = None,
+    which: str = "best",
+) -> Prepared:
+    """Load a network and the clouds to measure it on; arguments and errors as of `evaluate`."""
     place = pick_device(device)
     loaded = target if isinstance(target, LoadedModel) else load_model(target, which=which)
-    model, meta = loaded.model.to(place), loaded.meta
+    meta = loaded.meta
+    loaded.model.to(place)
     config = meta.config
     data = config.data
     if dataset is None:
@@ -86,8 +125,7 @@ def evaluate(
         seed=config.seed, val_fraction=data.val_fraction, limit=limit, task=config.model.task,
         **options,
     )
-    labels = labels_of(source, config.model.task)
-    check_labels(meta.labels, labels, loaded.path)
+    check_labels(meta.labels, labels_of(source, config.model.task), loaded.path)
     rotation = parse_protocol(data.protocol).test if rotation is None else rotation
     is_given = meta.normals == "data" and source.has_normals
     if meta.normals == "data" and not is_given:
@@ -95,16 +133,31 @@ def evaluate(
                        dataset)
     # normals are never estimated ahead: the network sees turned points, as it would in use
     clouds = Clouds(source, rotation=rotation, seed=seed, normals="data" if is_given else "none")
-    task = get_task(config.model.task)
-    state = measure(model, evaluation_loader(clouds, batch_size, workers, place), task, meta.labels,
-                    device=place, num_categories=meta.num_categories)
+    run = str(loaded.path if isinstance(target, LoadedModel) else target)
+    return Prepared(run, loaded, clouds, dataset, split, place)
+
+
+def evaluate_prepared(
+    prepared: Prepared, *, batch_size: int = 32, workers: int = 0,
+    watch: Callable[[Batch, Tensor], None] | None = None,
+) -> Evaluation:
+    """Measure a network on the clouds that it came with.
+
+    watch : is given each batch, as the network saw it, and its logits.
+    """
+    loaded, clouds, place = prepared.loaded, prepared.clouds, prepared.device
+    meta = loaded.meta
+    task = get_task(meta.config.model.task)
+    state = measure(loaded.model, evaluation_loader(clouds, batch_size, workers, place), task,
+                    meta.labels, device=place, num_categories=meta.num_categories, watch=watch)
     confusion = state.get("confusion")
     return Evaluation(
-        run=str(loaded.path if isinstance(target, LoadedModel) else target),
+        run=prepared.run,
         weights=str(loaded.path),
         metrics=task.functions.compute(state),
         per_class=task.functions.per_class(state, meta.labels),
         confusion=None if confusion is None else confusion.tolist(),
-        rotation=rotation, dataset=dataset, split=split, num_samples=len(clouds),
-        normals="data" if is_given else "estimate", seed=seed,
+        rotation=clouds.rotation, dataset=prepared.dataset, split=prepared.split,
+        num_samples=len(clouds), normals="data" if clouds.normals == "data" else "estimate",
+        seed=clouds.seed,
     )

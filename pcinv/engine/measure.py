@@ -31,10 +31,12 @@ def measure(
     device: torch.device,
     num_categories: int,
     stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[Batch, Tensor], None] | None = None,
 ) -> State:
     """Sum up a task's metrics over all batches of a loader.
 
     stop : asked after each batch; where it says yes the sums end there.
+    watch : is given each batch and its logits, for what the sums do not tell.
 
     Raises
     ------
@@ -55,6 +57,8 @@ def measure(
                         hint="look at this cloud; try another checkpoint")
                 losses = task.functions.loss(logits, batch, 0.0)
                 task.functions.update(state, logits, batch, losses, labels)
+                if watch is not None:
+                    watch(batch, logits)
                 if stop():
                     break
     finally:

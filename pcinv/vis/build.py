@@ -29,7 +29,7 @@ Item = tuple[str, PointCloud | Mesh]
 def scene_of_files(
     files: Sequence[str | Path], *, color_by: str = "auto", limit: int | None = None,
     transform: Float[np.ndarray, "4 4"] | None = None, labels: str | Path | None = None,
-    arrows: str | None = None, format: str | None = None,
+    arrows: str | None = None, format: str | None = None, near: float | None = None,
 ) -> Scene:
     """Return a scene with a layer for each file.
 
@@ -39,6 +39,7 @@ def scene_of_files(
     labels : a file with a whole number for each point of the first file.
     arrows : name of an attribute (N, 3) of the points that is shown as arrows.
     format : of all files, where their content does not tell.
+    near : points no farther from the other cloud lie in the overlap; None: `NEAR_SPACINGS`.
 
     Raises InputError, ShapeError, FileFormatError, UsageError, UnknownNameError for what does not
     fit together.
@@ -63,9 +64,9 @@ def scene_of_files(
     whole = scene.layers
     scene = scene if limit is None else thin(scene, limit)
     if transform is not None:
-        scene = with_overlap(scene, whole)
+        scene = with_overlap(scene, whole, near)
     elif color_by in ("distance", "overlap"):
-        scene = with_distances(scene, whole)
+        scene = with_distances(scene, whole, near)
     if arrows is not None:
         scene = with_arrows(scene, arrows)
     check_colors(scene)
@@ -118,12 +119,13 @@ def before_and_after(items: Sequence[Item], transform: Float[np.ndarray, "4 4"])
     return [(f"{name}, moved", moved), target, (f"{name}, as it was", source)]
 
 
-def with_overlap(scene: Scene, whole: Sequence[Layer]) -> Scene:
+def with_overlap(scene: Scene, whole: Sequence[Layer], near: float | None = None) -> Scene:
     """Return a scene of `before_and_after` with distances, and pairs of points that meet.
 
     whole : its layers before they were thinned, to be near to.
+    near : see `scene_of_files`.
     """
-    compared = with_distances(replace(scene, layers=scene.layers[:2]), whole[:2])
+    compared = with_distances(replace(scene, layers=scene.layers[:2]), whole[:2], near)
     moved, target = compared.layers
     rows = np.flatnonzero(moved.attributes["overlap"])
     rows = rows[drawn(len(rows), min(1.0, MOST_PAIRS / max(len(rows), 1)))]
@@ -150,7 +152,7 @@ def with_matches(scene: Scene, source: Float[np.ndarray, "k 3"], target: Float[n
     return replace(scene, lines=(*scene.lines, *lines))
 
 
-def with_distances(scene: Scene, whole: Sequence[Layer]) -> Scene:
+def with_distances(scene: Scene, whole: Sequence[Layer], near: float | None = None) -> Scene:
     """Return the scene with "distance" and "overlap" of each layer to all the others.
 
     Raises UsageError where there is one layer only.
@@ -162,9 +164,9 @@ def with_distances(scene: Scene, whole: Sequence[Layer]) -> Scene:
     for k, layer in enumerate(scene.layers):
         others = np.concatenate([other.points for j, other in enumerate(whole) if j != k])
         found = distances(layer.points, others)
-        near = found <= NEAR_SPACINGS * spacing(others)
+        within = NEAR_SPACINGS * spacing(others) if near is None else near
         layers.append(replace(layer, attributes={**layer.attributes, "distance": found,
-                                                 "overlap": near}))
+                                                 "overlap": found <= within}))
     return replace(scene, layers=tuple(layers))
 
 

@@ -145,7 +145,8 @@ def _kinds(name: str, values: np.ndarray) -> Coloring:
                                        return_counts=True)
     colors = kind_colors(kinds)
     shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_KINDS])
-    entries = [(f"{kinds[k]}", _rgb(colors[k])) for k in shown]
+    words = ("no", "yes") if values.dtype == bool else None
+    entries = [(words[kinds[k]] if words else f"{kinds[k]}", _rgb(colors[k])) for k in shown]
     if len(shown) < len(kinds):
         entries.append((f"and {len(kinds) - len(shown)} more", GREY))
     return Coloring(colors[inverse.reshape(-1)], Legend(name, tuple(entries)))

@@ -47,7 +47,7 @@ def compose(image: UInt8[np.ndarray, "h w 3"], scene: Scene) -> UInt8[np.ndarray
     height, width = image.shape[:2]
     size = float(np.clip(height / 55, 8, 30))  # of letters, in pixels
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     figure.figimage(image, zorder=-1)
     points = size * POINTS_AN_INCH / 100
     margin = size / width
@@ -55,7 +55,10 @@ def compose(image: UInt8[np.ndarray, "h w 3"], scene: Scene) -> UInt8[np.ndarray
     _write(figure, margin, size / height, "\n".join(scene.notes), points, va="bottom")
     top = height - 1.2 * size
     for legend in legends_of(scene):
-        top = (_entries if legend.low is None else _bar)(figure, legend, width, top, size) - size
+        if legend.low is None or legend.high is None:
+            top = _entries(figure, legend, width, top, size) - size
+        else:
+            top = _bar(figure, legend.title, (legend.low, legend.high), width, top, size) - size
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
@@ -77,7 +80,7 @@ def _entries(figure: Any, legend: Legend, width: int, top: float, size: float) -
     if len(legend.entries) > len(shown):
         shown.append((f"and {len(legend.entries) - len(shown)} more", GREY))
     handles = [Line2D([], [], linestyle="", marker="o", markersize=size * 0.6,
-                      color=np.array(color) / 255) for _, color in shown]
+                      color="#{:02x}{:02x}{:02x}".format(*color)) for _, color in shown]
     box = figure.legend(
         handles, [_short(words) for words, _ in shown], title=legend.title or None,
         loc="upper right", bbox_to_anchor=(1 - size / width, top / height), framealpha=0.85,
@@ -88,18 +91,18 @@ def _entries(figure: Any, legend: Legend, width: int, top: float, size: float) -
     return float(box.get_window_extent(figure.canvas.get_renderer()).y0)
 
 
-def _bar(figure: Any, legend: Legend, width: int, top: float, size: float) -> float:
+def _bar(figure: Any, title: str, ends: tuple[float, float], width: int, top: float, size: float
+         ) -> float:
     """Draw a colour bar with its numbers at the right, and return where it ends, in pixels."""
     height, length = figure.bbox.height, size * 14
     at = (1 - 7 * size / width, (top - length - 1.5 * size) / height, size / width, length / height)
     axes = figure.add_axes(at)
     axes.imshow(bar_colors(np.linspace(0, 1, 256))[:, None], aspect="auto", origin="lower",
-                extent=(0, 1, legend.low, legend.high if legend.high > legend.low
-                        else legend.low + 1))
+                extent=(0, 1, ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1))
     axes.set_xticks([])
     axes.yaxis.tick_right()
     axes.tick_params(labelsize=size * POINTS_AN_INCH / 100, colors=INK)
-    axes.set_title(_short(legend.title), fontsize=size * POINTS_AN_INCH / 100, loc="left",
+    axes.set_title(_short(title), fontsize=size * POINTS_AN_INCH / 100, loc="left",
                    color=INK, parse_math=False)
     return top - length - 2.5 * size
 

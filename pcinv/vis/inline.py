@@ -1,4 +1,4 @@
-"""Pictures in a notebook: what `pcinv view --screenshot` writes, as an image that is shown there."""
+"""Pictures in a notebook: what `pcinv view --screenshot` writes, as an image that shows there."""
 
 from __future__ import annotations
 

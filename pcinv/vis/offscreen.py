@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pcinv.ops.open3d import import_open3d
+from pcinv.io.open3d import import_open3d
 from pcinv.vis.camera import FIELD_OF_VIEW_DEG
 from pcinv.vis.colors import coloring
 from pcinv.vis.scene import Layer, Lines, Scene

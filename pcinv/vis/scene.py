@@ -20,6 +20,9 @@ LAYER_COLORS = ((230, 159, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (2
 """Of Okabe and Ito: told apart by people who see few colours, on white and on black."""
 
 
+_DRAWN = " points are drawn"
+
+
 @dataclass(frozen=True)
 class Layer:
     """Points, or a mesh, that are shown and hidden together.
@@ -120,8 +123,9 @@ def thin(scene: Scene, limit: int) -> Scene:
                    else take(layer, drawn(len(layer.points), limit / count))
                    for layer in scene.layers)
     left = sum(len(layer.points) for layer in layers if layer.faces is None)
-    return replace(scene, layers=layers, notes=(
-        *scene.notes, f"{left:,} of {count:,} points are drawn"))
+    total = sum(layer.total for layer in layers if layer.faces is None)
+    earlier = tuple(note for note in scene.notes if not note.endswith(_DRAWN))
+    return replace(scene, layers=layers, notes=(*earlier, f"{left:,} of {total:,}{_DRAWN}"))
 
 
 def drawn(count: int, share: float) -> Int[np.ndarray, " k"]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from pcinv.ops.open3d import import_open3d
+from pcinv.io.open3d import import_open3d
 from pcinv.vis.camera import Camera, camera_for
 from pcinv.vis.colors import coloring
 from pcinv.vis.compose import BACKGROUND, compose
@@ -72,7 +72,7 @@ def touching(scene: Scene, camera: Camera, width: int, height: int) -> float:
               & (places[:, 1] < height))
     cells = np.unique((places[inside] // CELL).astype(np.int64), axis=0)
     area = float(CELL * CELL * max(len(cells), 1))
-    size = 1.3 * np.sqrt(area / max(int(inside.sum()), 1))
+    size = 1.5 * np.sqrt(area / max(int(inside.sum()), 1))
     return float(np.clip(size, LEAST_PIXELS, MOST_PIXELS))
 
 
