@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 RUN ?= runs/demo
 WORKERS ?= 2
 
-.PHONY: help demo test lint types wheel install dev clean
+.PHONY: help demo test lint types wheel docs install dev clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -46,6 +46,9 @@ types: dev  ## mypy, strict on geometry, ops, io and engine
 
 wheel: dev  ## build wheel and sdist, install them into empty environments, use them
 	$(BIN)/python .ci/check_wheel.py
+
+docs: dev  ## build the site into site/
+	$(BIN)/mkdocs build --strict
 
 clean:  ## remove what was built, but no runs
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ PACKAGES = {"pcinv": ROOT / "pcinv", "pcinv_data": ROOT / "data/pcinv_data",
             "pcinv_cli": ROOT / "cli/pcinv_cli"}
 # A part may import the parts of its own row and of the rows above it.
 LAYERS = (
-    {"errors", "types", "limits"},
+    {"errors", "types", "limits", "plugins"},
     {"checks"},
     {"geometry", "ops", "io"},
     {"nn"},

@@ -88,7 +88,7 @@ def _packages() -> Iterator[Finding]:
     environment = {key: str(value) for key, value in default_environment().items()}
     for requirement in map(Requirement, lines):
         extra = _extra_of(requirement)
-        if extra in ("dev", "all") or not _applies(requirement, environment, extra):
+        if extra in ("dev", "docs") or not _applies(requirement, environment, extra):
             continue
         install = (_SPECIAL_INSTALL.get(requirement.name, f"pip install 'pcinv[{extra}]'") if extra
                    else f"pip install '{requirement.name}{requirement.specifier}'")

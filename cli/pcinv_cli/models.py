@@ -21,12 +21,20 @@ def command(talk: Talk, pattern: str) -> Outcome:
     """Describe every backbone that matches."""
     from pcinv.errors import unknown_name
     from pcinv.models.registry import describe, list_models
+    from pcinv.plugins import PluginError
 
     names = list_models(pattern)
     if not names:
         raise unknown_name("backbone", pattern, list_models(), where="pcinv models")
-    rows = [describe(name) for name in names]
-    if pattern in list_models():
+    rows = []
+    for name in names:
+        try:
+            rows.append(describe(name))
+        except PluginError as error:  # one broken package does not hide the others
+            if name == pattern:
+                raise
+            talk.warn(error.code, error.message)
+    if pattern in names:
         return Outcome({"models": rows}, lambda t: show_fields(t, to_plain(rows[0])))
     return Outcome({"models": rows}, lambda t: _show(t, rows))
 

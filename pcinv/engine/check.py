@@ -12,7 +12,7 @@ from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import hyper_of, load_model
 from pcinv.errors import unknown_name
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
-from pcinv.models.registry import BACKBONES, MATCHERS, create_model
+from pcinv.models.registry import MATCHERS, create_model, find_spec
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _NUM_CLASSES = {"classification": 40, "part_segmentation": 50}
@@ -53,7 +53,7 @@ def check(
     if name in MATCHERS:
         torch.manual_seed(seed)
         model, num_points = create_model(name, task="matching", preset=preset), NUM_POINTS[name]
-    elif name in BACKBONES:
+    elif find_spec(name) is not None:
         torch.manual_seed(seed)
         parts = task == "part_segmentation"
         model = create_model(name, task=task, preset=preset, num_categories=16 if parts else 0,

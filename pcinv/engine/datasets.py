@@ -1,24 +1,23 @@
 """Data sets by name, from every installed package that offers some.
 
 A package offers data sets through an entry point of the group "pcinv.datasets". It names a module
-with `load_dataset(name, root, split, num_points=..., seed=..., ...)`, which raises
-`UnknownNameError` for names that are not its own.
+with `list_datasets()` and `load_dataset(name, root, split, num_points=..., seed=..., ...)`, which
+raises `UnknownNameError` for names that are not its own. Packages are asked in turn, pcinv_data
+first; one that cannot be imported is left out, with a warning.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from pcinv import plugins
 from pcinv.engine.config import Config
-from pcinv.errors import ConfigError, DatasetError, DependencyError, UnknownNameError
+from pcinv.errors import ConfigError, DatasetError, DependencyError, UnknownNameError, unknown_name
 from pcinv.tasks import Labels
 from pcinv.types import Sample
-
-GROUP = "pcinv.datasets"
 
 
 class Dataset(Protocol):
@@ -52,8 +51,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     UnknownNameError where no package knows the name, DependencyError where there is no package.
     DatasetError for a folder that is not the data set, or one without a single cloud.
     """
-    dataset: Dataset = from_providers(
-        name, lambda provider: provider.load_dataset(name, **options))
+    dataset: Dataset = from_providers("load_dataset", name, **options)
     if len(dataset) == 0:
         raise DatasetError(f"data set '{name}' has no clouds",
                            where=str(options.get("root") or name),
@@ -61,22 +59,27 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     return dataset
 
 
-def from_providers(name: str, load: Callable[[Any], Any]) -> Any:
-    """Return what the first package makes of `load` that does not raise UnknownNameError.
+def from_providers(function: str, name: str, **options: Any) -> Any:
+    """Return `function(name, **options)` of the first package whose function knows the name.
 
-    Raises the first such error where all do, DependencyError where there is no package.
+    Raises the first UnknownNameError where none does, DependencyError where there is no package.
     """
-    providers = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    providers = plugins.entries(plugins.DATASETS)
     if not providers:
         raise DependencyError("no package with data sets is installed", where=f"data set '{name}'",
                               hint="pip install pcinv, which brings pcinv_data")
-    unknown: list[UnknownNameError] = []
-    for provider in providers:
+    unknown, broken = [], []
+    for entry in providers:
         try:
-            return load(provider.load())
+            provider = plugins.load(entry)
+            if hasattr(provider, function):
+                return getattr(provider, function)(name, **options)
         except UnknownNameError as error:
             unknown.append(error)
-    raise unknown[0]
+        except plugins.PluginError as error:
+            plugins.warn(error)
+            broken.append(error)
+    raise next(iter([*unknown, *broken]), unknown_name("data set", name, ()))
 
 
 def load_split(config: Config, split: str) -> Dataset:

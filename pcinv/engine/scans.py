@@ -62,10 +62,10 @@ def load_rooms(config: Config) -> list[Any]:
 
     Raises UnknownNameError, DependencyError, and what the package raises.
     """
+    data = config.data
     rooms: list[Any] = from_providers(
-        config.data.dataset, lambda provider: provider.load_rooms(
-            config.data.dataset, root=config.data.root, limit=config.data.limit,
-            jobs=max(1, config.train.workers)))
+        "load_rooms", data.dataset, root=data.root, limit=data.limit,
+        jobs=max(1, config.train.workers))
     return rooms
 
 

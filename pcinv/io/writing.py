@@ -39,7 +39,7 @@ def write(
     name, writer = check_output(path, data, format=format, force=force)
     with replacing(Path(path), force=force) as stream:
         dropped = writer(stream, data)
-    if not FORMATS[name].keeps_view_point and getattr(data, "view_point", None) is not None:
+    if not format_named(name).keeps_view_point and getattr(data, "view_point", None) is not None:
         dropped = [*dropped, "view_point"]
     if dropped:
         warnings.warn(

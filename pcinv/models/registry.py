@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcinv import plugins
 from pcinv.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class BackboneSpec:
     """One published method.
 
-    module : file of `pcinv.models` that holds it; `module.build(task, ...)` makes the network.
+    module : file of `pcinv.models` that holds it, or the dotted path of another package's module;
+        `module.build(name, task=..., ...)` makes the network.
     symmetry : group under which its answer does not change.
     presets : name -> what it is for; the first is the default.
     recipe : configuration values that training takes unless told otherwise.
@@ -136,17 +138,60 @@ def weights_file(name: str) -> Path:
     return WEIGHTS / f"{name}.safetensors"
 
 
+def find_spec(name: str) -> BackboneSpec | None:
+    """Return the row of `name`, of pcinv or of a package that adds it, or None."""
+    own = BACKBONES.get(name) or MATCHERS.get(name)
+    found: BackboneSpec | None = own or plugins.find(plugins.BACKBONES, name, _fault)
+    return found
+
+
 def get_spec(name: str) -> BackboneSpec:
-    """Return the row of `name`; raise `UnknownNameError` with the nearest names."""
-    rows = {**BACKBONES, **MATCHERS}
-    if name not in rows:
-        raise unknown_name("backbone", name, rows)
-    return rows[name]
+    """Return the row of `name`; raise `UnknownNameError` with the nearest names.
+
+    Raises
+    ------
+    UnknownNameError : no such name, of pcinv or of a package that adds backbones.
+    PluginError : the package that adds it cannot be imported.
+    """
+    spec = find_spec(name)
+    if spec is None:
+        raise unknown_name("backbone", name, list_models())
+    return spec
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Return the names that match a shell pattern, in alphabetical order."""
-    return sorted(fnmatch.filter([*BACKBONES, *MATCHERS], pattern))
+    """Return the names that match a shell pattern, in alphabetical order.
+
+    Those that other packages add are among them; a `PluginWarning` names a package that cannot be
+    imported.
+    """
+    added = plugins.offered(plugins.BACKBONES, _fault)
+    return sorted(fnmatch.filter({*BACKBONES, *MATCHERS, *added}, pattern))
+
+
+def _fault(spec: Any) -> str | None:
+    """Say why what a package adds cannot be a row of the table."""
+    if not isinstance(spec, BackboneSpec):
+        kind = type(spec).__name__
+        return f"it is an object of type {kind}, not a pcinv.models.registry.BackboneSpec"
+    if "." not in spec.module or not spec.presets or not spec.tasks:
+        return "it needs the dotted path of its module, a preset and a task"
+    if "matching" in spec.tasks:
+        return "networks for matching cannot be added, those for shapes and parts can"
+    return None
+
+
+def _module_of(spec: BackboneSpec) -> Any:
+    if "." not in spec.module:
+        return importlib.import_module(f"pcinv.models.{spec.module}")
+    try:
+        return importlib.import_module(spec.module)
+    except Exception as error:
+        package = spec.module.split(".")[0]
+        raise plugins.PluginError(
+            f"backbone '{spec.name}', which {package} adds, cannot be made: "
+            f"{type(error).__name__}: {error}", where=spec.module,
+            hint=f"update {package}, or install what it needs") from error
 
 
 def create_model(
@@ -173,6 +218,7 @@ def create_model(
     ------
     UnknownNameError for a name, task or preset that is not in the table.
     ConfigError for a hyper-parameter that the method does not have.
+    PluginError where the package that adds the backbone cannot be imported.
     """
     spec = get_spec(name)
     if task not in spec.tasks:
@@ -183,8 +229,7 @@ def create_model(
         raise unknown_name("preset", preset, spec.presets, where=f"backbone {name}")
     if num_classes < 1:
         raise ConfigError(f"num_classes is {num_classes}", where="num_classes", hint="1 or more")
-    module = importlib.import_module(f"pcinv.models.{spec.module}")
-    model: nn.Module = module.build(
+    model: nn.Module = _module_of(spec).build(
         name, task=task, num_classes=num_classes, preset=preset,
         num_categories=num_categories, overrides=overrides,
     )

@@ -4,7 +4,6 @@ import pytest
 import torch
 from helpers.tiny import TinyData
 
-from pcinv.engine import datasets
 from pcinv.engine.clouds import Clouds, EpochOrder, evaluation_loader, iterate, training_loader
 from pcinv.engine.config import AugmentConfig, Config
 from pcinv.engine.datasets import labels_of, load_dataset, pick_normals
@@ -141,7 +140,7 @@ class Provider:
 def test_data_sets_come_from_every_installed_package(monkeypatch):
     found = [Provider("b", "mine", count=7), Provider("a", "theirs"),
              Provider("c", "empty", count=0)]
-    monkeypatch.setattr(datasets.importlib.metadata, "entry_points", lambda group: found)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found)
     assert len(load_dataset("mine")) == 7 and len(load_dataset("theirs")) == 3
     with pytest.raises(UnknownNameError, match="unknown data set 'other'"):
         load_dataset("other")
