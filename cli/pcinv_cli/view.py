@@ -80,7 +80,8 @@ def command(talk: Talk, files: tuple[str, ...], screenshot: str | None, turntabl
         told["renderer"] = _write(talk, what, outputs, force, {
             **view, "width": size[0], "height": size[1], "renderer": renderer})
     else:
-        told |= show(talk, what, web=web, port=port, browser=not no_browser, **view)
+        told |= show(talk, what, web=web, port=port, browser=not no_browser,
+                     format=of_scene["from_format"], **view)
     result = {"files": list(files), **told, "written": list(outputs.values()),
               "color": of_scene["color_by"], "notes": list(first.notes),
               "num_points": sum(layer.total for layer in first.layers),

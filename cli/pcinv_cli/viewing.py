@@ -17,9 +17,10 @@ WINDOW_KEYS = "keys: H help, C colours, +/- size of points, R reset, S picture, 
 
 
 def show(talk: Talk, what: Scene | Frames, *, web: bool = False, port: int | None = None,
-         browser: bool = True, **view: Any) -> dict[str, Any]:
+         browser: bool = True, format: str | None = None, **view: Any) -> dict[str, Any]:
     """Show until the person closes it; return where it was shown.
 
+    format : of the files, where their content does not tell.
     view : `look`, `up`, `point_size`.
 
     Raises DependencyError, with what to install or ask for instead, where neither works.
@@ -29,7 +30,7 @@ def show(talk: Talk, what: Scene | Frames, *, web: bool = False, port: int | Non
 
         try:
             talk.say(f"opening a window; {WINDOW_KEYS}")
-            show_window(what, **view)
+            show_window(what, format=format, said=talk.say, **view)
             return {"shown": "window", "address": None}
         except DeviceError as error:
             talk.warn("no-window", f"{error.message}: the page is shown instead")

@@ -16,12 +16,13 @@ from pcinv.io.open3d import import_open3d
 from pcinv.vis.camera import Camera, camera_for
 from pcinv.vis.colors import coloring
 from pcinv.vis.compose import BACKGROUND, compose
-from pcinv.vis.scene import Layer, Lines, Scene
+from pcinv.vis.scene import Layer, Lines, Scene, drawn
 
 SHADE = 0.35
 """How dark edges of depth become, in units of the scene's radius."""
 AMBIENT = 0.35
 LEAST_PIXELS, MOST_PIXELS, CELL = 1.5, 7.0, 8
+MOST_COUNTED = 200_000
 BEHIND = 0.4
 """What shows of a line that is behind something."""
 MOST_STEPS = 4000
@@ -67,12 +68,15 @@ def touching(scene: Scene, camera: Camera, width: int, height: int) -> float:
               if layer.visible and layer.faces is None and len(layer.points)]
     if not clouds:
         return MOST_PIXELS
-    places, depth = camera.project(np.concatenate(clouds).astype(np.float64), width, height)
+    points = np.concatenate(clouds)
+    share = min(1.0, MOST_COUNTED / len(points))
+    places, depth = camera.project(points[drawn(len(points), share)].astype(np.float64), width,
+                                   height)
     inside = ((depth > camera.near) & (places >= 0).all(1) & (places[:, 0] < width)
               & (places[:, 1] < height))
     cells = np.unique((places[inside] // CELL).astype(np.int64), axis=0)
     area = float(CELL * CELL * max(len(cells), 1))
-    size = 1.5 * np.sqrt(area / max(int(inside.sum()), 1))
+    size = 1.5 * np.sqrt(area * share / max(int(inside.sum()), 1))
     return float(np.clip(size, LEAST_PIXELS, MOST_PIXELS))
 
 

@@ -47,7 +47,7 @@ class Panel:
     """Widgets that the window gives their meaning; see `Viewer` for what they do.
 
     widget : the panel, to be placed in the window.
-    help : what the keys do, to be placed over the picture.
+    status : what was said last.  help : what the keys do.  Both are placed over the picture.
     """
 
     def __init__(self, o3d: Any, em: int, scans: int) -> None:
@@ -69,10 +69,12 @@ class Panel:
         self.scan.set_limits(1, max(scans, 2))
         self.before, self.play, self.after = (self._button(words) for words in ("<", "Play", ">"))
         self._point = gui.WidgetProxy()
-        self.help = self._help()
-        self._place(scans)
+        self.status, self.help = gui.Label(""), self._help()
+        self.status.background_color = self.help.background_color = gui.Color(0.1, 0.1, 0.12, 0.9)
+        self.status.visible = self.help.visible = False
+        self._fill(scans)
 
-    def _place(self, scans: int) -> None:
+    def _fill(self, scans: int) -> None:
         for widget in (self._head, self._layers, self._row("colours", self.colors), self._legend,
                        self._row("points", self.size), self.dark,
                        self._row(None, *self.modes.values())):
@@ -85,6 +87,29 @@ class Panel:
             self.widget.add_child(self._row(None, self.before, self.play, self.after))
         self.widget.add_child(self._label("H shows all keys"))
         self.widget.add_child(self._point)
+
+    def place(self, context: Any, window: Any) -> Any:
+        """Place the panel at the right, words below the picture, the keys in its middle.
+
+        Returns what is left for the picture.
+        """
+        gui = self._gui
+        wide = min(int(WIDTH * self._em), window.width // 2)
+        picture = gui.Rect(window.x, window.y, window.width - wide, window.height)
+        self.widget.frame = gui.Rect(picture.get_right(), window.y, wide, window.height)
+        size = self.status.calc_preferred_size(context, gui.Widget.Constraints())
+        self.status.frame = gui.Rect(window.x, window.get_bottom() - size.height, size.width,
+                                     size.height)
+        size = self.help.calc_preferred_size(context, gui.Widget.Constraints())
+        self.help.frame = gui.Rect(picture.x + max(picture.width - size.width, 0) // 2,
+                                   picture.y + max(picture.height - size.height, 0) // 2,
+                                   size.width, size.height)
+        return picture
+
+    def say(self, words: str) -> None:
+        """Show words below the picture."""
+        self.status.text = lines_of(words, 100)
+        self.status.visible = bool(words)
 
     def tell(self, scene: Scene) -> None:
         """Show title, notes and the number of points that are shown."""
@@ -155,10 +180,8 @@ class Panel:
     def _help(self) -> Any:
         gui, em = self._gui, self._em
         columns = gui.Horiz(1.5 * em, gui.Margins(1.5 * em, em, 1.5 * em, em))
-        columns.background_color = gui.Color(0.1, 0.1, 0.12, 0.94)
         for column in zip(*HELP, strict=True):
             columns.add_child(self._column([self._label(words) for words in column]))
-        columns.visible = False
         return columns
 
     def _image(self, pixels: np.ndarray) -> Any:

@@ -14,7 +14,6 @@ from pcinv.vis.window_tools import Cut, stays
 AFTER, BEFORE = ", moved", ", as it was"
 """How names of layers end that show a cloud after a transform and before it."""
 
-
 def color_modes(scene: Scene) -> list[str]:
     """Return the ways in which the scene can be coloured."""
     known = dict.fromkeys(mode for layer in scene.layers for mode in modes(layer))

@@ -19,12 +19,12 @@ from pcinv.vis.frames import Frames
 from pcinv.vis.scene import Scene
 from pcinv.vis.software import touching
 from pcinv.vis.window_crop import save_crop, save_image
-from pcinv.vis.window_panel import LEAST_SIZE, MOST_SIZE, WIDTH, Panel
+from pcinv.vis.window_panel import LEAST_SIZE, MOST_SIZE, Panel
 from pcinv.vis.window_pick import Pointer
 from pcinv.vis.window_play import Player
 from pcinv.vis.window_stage import Stage
 from pcinv.vis.window_state import color_modes, cropped, like, swapped, toggled
-from pcinv.vis.window_tools import Cut, lines_of
+from pcinv.vis.window_tools import Cut
 
 SIZE = 1280, 800
 DIGITS = ("ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
@@ -55,17 +55,13 @@ class Viewer:
         self._looked = self._drawn = False
         self._gui = o3d.visualization.gui
         self.window = self._gui.Application.instance.create_window(f"{scene.title} - pcinv", *SIZE)
-        self._em = self.window.theme.font_size
         if point_size is None:
             point_size = touching(scene, camera_for(scene, *self._view), *SIZE)
         self.size = float(np.clip(round(point_size, 1), LEAST_SIZE, MOST_SIZE))
         self.stage = Stage(o3d, self.window, self.scene)
-        self.panel = Panel(o3d, self._em, 1 if frames is None else len(frames))
+        self.panel = Panel(o3d, self.window.theme.font_size, 1 if frames is None else len(frames))
         self.pointer = Pointer(self._gui, self.stage, self.scene, self._describe)
-        self._status = self._gui.Label("")
-        self._status.background_color = self._gui.Color(0.1, 0.1, 0.12, 0.85)
-        self._status.visible = False
-        for widget in (self.stage.widget, self.panel.widget, self._status, self.panel.help):
+        for widget in (self.stage.widget, self.panel.widget, self.panel.status, self.panel.help):
             self.window.add_child(widget)
         self._keys = self._connect()
         self.panel.choose(self.pointer.mode)
@@ -121,20 +117,7 @@ class Viewer:
         return action is not None
 
     def _on_layout(self, context: Any) -> None:
-        """Place the panel at the right, words below the picture, the keys in its middle."""
-        rect, rect_of = self.window.content_rect, self._gui.Rect
-        wide = min(int(WIDTH * self._em), rect.width // 2)
-        picture = rect_of(rect.x, rect.y, rect.width - wide, rect.height)
-        self.stage.widget.frame = picture
-        self.panel.widget.frame = rect_of(picture.get_right(), rect.y, wide, rect.height)
-        free = self._gui.Widget.Constraints()
-        size = self._status.calc_preferred_size(context, free)
-        self._status.frame = rect_of(rect.x, rect.get_bottom() - size.height, size.width,
-                                     size.height)
-        size = self.panel.help.calc_preferred_size(context, free)
-        self.panel.help.frame = rect_of(picture.x + max(picture.width - size.width, 0) // 2,
-                                        picture.y + max(picture.height - size.height, 0) // 2,
-                                        size.width, size.height)
+        self.stage.widget.frame = self.panel.place(context, self.window.content_rect)
         if not self._looked:
             self._looked = True
             self.reset()
@@ -190,8 +173,7 @@ class Viewer:
 
     def say(self, words: str) -> None:
         """Tell the person something."""
-        self._status.text = lines_of(words, 100)
-        self._status.visible = True
+        self.panel.say(words)
         self._touch()
         self._said(words)
 

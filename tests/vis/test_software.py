@@ -112,6 +112,17 @@ def test_points_grow_until_they_touch():
     assert sizes[0] > sizes[1] > sizes[2] >= 1.5
 
 
+def test_the_size_of_points_is_measured_on_some_of_them(monkeypatch):
+    points = np.random.default_rng(0).uniform(-1, 1, (300_000, 3)) * [1, 0, 1]
+    scene = make_scene([("a", cloud(points))])
+    camera = camera_for(scene, "front")
+    some = touching(scene, camera, 2000, 1500)
+    monkeypatch.setattr("pcinv.vis.software.MOST_COUNTED", len(points))
+    whole = touching(scene, camera, 2000, 1500)
+    assert 1.5 < whole < 7.0  # or the two would agree by their bounds
+    assert some == pytest.approx(whole, rel=0.1)
+
+
 def test_legends_name_what_is_visible_once():
     scene = make_scene([("a", ball(label=np.arange(4000) % 3)),
                         ("b", ball(label=np.arange(4000) % 4 + 1))], color_by="label")

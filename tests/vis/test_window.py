@@ -276,7 +276,8 @@ show(make_scene([("a", plate())]), said=lambda pid: print(pid, flush=True),
 
 @linux
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_a_window_ends_with_its_parent(any_display, sent):
+def test_a_window_ends_with_its_parent(any_display, sent, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed parent leaves its folder
     code = PARENT.format(tests=str(Path(__file__).parents[1]))
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True)
