@@ -19,6 +19,7 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from pcinv.errors import DependencyError, unknown_name
+from pcinv.io.open3d import import_open3d
 from pcinv.registration.prepare import VOXEL, Prepared
 from pcinv.registration.search import Matched, agreeing
 
