@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io as text_io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _targets(files: tuple[str, ...], output: str | None, parts: bool, force: boo
     if parts and len(set(targets.values())) < len(targets):
         raise UsageError("two files of one name would be written to one place", where="--output",
                          hint="leave -o out, or predict them one after the other")
-    for path in targets.values():
+    for path in [*targets.values(), *(p.with_suffix(".json") for p in targets.values() if parts)]:
         if path.exists() and not force:
             raise UsageError("the file exists already", where=str(path),
                              hint="--force overwrites it, -o names another folder")
@@ -87,10 +88,13 @@ def _targets(files: tuple[str, ...], output: str | None, parts: bool, force: boo
 def _write_parts(told: Any, path: Path, force: bool) -> dict[str, Any]:
     """Write the cloud with all its attributes and `part`; return what to tell about it."""
     from pcinv import io
+    from pcinv.engine.files import write_atomic
 
     attributes = {**told.cloud.attributes, "part": told.labels}
     path.parent.mkdir(parents=True, exist_ok=True)
     io.write(path, dataclasses.replace(told.cloud, attributes=attributes), force=force)
+    words = json.dumps({"part": list(told.part_names)}, ensure_ascii=False)
+    write_atomic(path.with_suffix(".json"), f"{words}\n".encode())  # pcinv view shows them
     counts = ((name, int((told.labels == k).sum())) for k, name in enumerate(told.part_names))
     return {"labels_file": path, "parts": {name: count for name, count in counts if count}}
 

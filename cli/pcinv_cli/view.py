@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pcinv.errors import UsageError
+from pcinv.errors import PcinvError, UsageError
 from pcinv_cli import params
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk
@@ -16,6 +17,9 @@ from pcinv_cli.viewing import MOST_SHOWN, show
 if TYPE_CHECKING:
     from pcinv.vis.frames import Frames
     from pcinv.vis.scene import Scene
+
+
+OPTIONS = ("color", "arrows", "transform", "labels", "up", "look")
 
 
 @verb("view", "Look at clouds and meshes: window, page, picture, film or one file for others.", (
@@ -69,9 +73,18 @@ def command(talk: Talk, files: tuple[str, ...], screenshot: str | None, turntabl
     from pcinv.vis.scene import Scene
 
     check_files(outputs, force=force)  # nothing is read if something would be lost
-    what = _scene(files, of_scene)
-    first = what if isinstance(what, Scene) else what.scene(0)
-    camera_for(first, look, up)  # what does not exist is told before a window opens
+    try:
+        what = _scene(files, of_scene)
+        first = what if isinstance(what, Scene) else what.scene(0)
+        camera_for(first, look, up)  # what does not exist is told before a window opens
+    except PcinvError as error:
+        if error.where in OPTIONS:
+            error.where = f"--{error.where}"
+        raise
+    if isinstance(what, Scene):
+        what = first = replace(what, up=up if up != "auto" else what.up)
+    elif {"screenshot", "html"} & set(outputs):
+        first = replace(first, notes=(*first.notes, f"the first of {len(what)} scans"))
     for note in first.notes:
         talk.say(note)
     view = {"look": look, "up": up, "point_size": point_size}
@@ -142,5 +155,6 @@ def _show(talk: Talk, result: dict[str, Any]) -> None:
     for path in result["written"]:
         talk.result(f"wrote {path}")
     if result["shown"]:
-        talk.result(f"shown: {result['num_drawn']:,} points in a {result['shown']}"
-                    + (f" at {result['address']}" if result["address"] else ""))
+        place = f"page at {result['address']}" if result["address"] else result["shown"]
+        points = "1 point" if result["num_drawn"] == 1 else f"{result['num_drawn']:,} points"
+        talk.result(f"shown: {points} in a {place}")

@@ -58,19 +58,19 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     return list(dict.fromkeys(pairs))
 
 
-def clouds_of(folder: str | os.PathLike[str]) -> list[str]:
+def clouds_of(folder: str | os.PathLike[str], least: int = 2) -> list[str]:
     """Return the names of the clouds and meshes in a folder: 2 comes before 10.
 
-    Raises InputError where there are fewer than two.
+    Raises InputError where there are fewer than `least`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError("no such folder", where=str(folder), hint="name a folder with clouds")
     names = [path.name for path in folder.iterdir() if path.is_file() and _is_cloud(path)]
-    if len(names) < 2:
-        raise InputError(f"{len(names)} clouds in this folder, at least 2 needed",
+    if len(names) < least:
+        raise InputError(f"{len(names)} clouds in this folder, at least {least} needed",
                          where=str(folder), hint="clouds are told by their suffix; .txt and .csv "
-                                                 "files are not taken, name them by --pairs")
+                                                 "files are not taken, name them one by one")
     return sorted(names, key=_natural)
 
 

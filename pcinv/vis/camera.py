@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -63,19 +63,16 @@ def camera_for(scene: Scene, look: str | tuple[float, ...] = "iso", up: str = "a
     """Return a camera that sees all that is visible.
 
     look : a name of `LOOKS`, or a direction from the middle to the eye.
-    up : an axis, such as "-y"; "auto" is z, or -y for what a depth camera sees in its own frame.
+    up : an axis, such as "-y"; "auto": see `up_of`.
     turn_deg : about the upward axis, for turntables.
     aspect : width by height of the picture.
     distance : of the eye from the middle; None: as near as all points allow.
 
     Raises UsageError for other names.
     """
-    if up == "auto":
-        up = "-y" if look == "iso" and is_camera_frame(scene) else "z"
-        if up == "-y":
-            look = (0.35, -0.35, -1.0)
-    if up not in UPS:
-        raise UsageError(f"'{up}' is no axis", where="up", hint=", ".join(UPS))
+    told, up = up, up_of(scene if up == "auto" else replace(scene, up=up))
+    if told == scene.up == "auto" and up == "-y" and look == "iso":
+        look = (0.35, -0.35, -1.0)  # from about where the depth camera was
     upward = np.zeros(3)
     upward["xyz".index(up[-1])] = -1.0 if up.startswith("-") else 1.0
     if isinstance(look, str):
@@ -96,6 +93,20 @@ def camera_for(scene: Scene, look: str | tuple[float, ...] = "iso", up: str = "a
                   max(distance - 2 * radius, 0.01 * radius), distance + 2 * radius)
 
 
+def up_of(scene: Scene) -> str:
+    """Return the axis that points up: as the scene tells, or -y for what a depth camera sees.
+
+    A depth camera has z ahead and y down; of anything else z is taken to point up.
+
+    Raises UsageError for what is no axis.
+    """
+    if scene.up == "auto":
+        return "-y" if is_camera_frame(scene) else "z"
+    if scene.up not in UPS:
+        raise UsageError(f"'{scene.up}' is no axis", where="up", hint=", ".join(UPS))
+    return scene.up
+
+
 def _fitting(scene: Scene, camera: Camera, aspect: float, radius: float) -> float:
     """Return how far the eye has to be for all points to lie within the picture."""
     seen = [layer.points for layer in scene.layers if layer.visible and len(layer.points)]
@@ -111,6 +122,8 @@ def _fitting(scene: Scene, camera: Camera, aspect: float, radius: float) -> floa
 def is_camera_frame(scene: Scene) -> bool:
     """Return whether the points lie in front of a depth camera at the files' own origin."""
     points = [layer.points for layer in scene.layers if len(layer.points)]
+    if not points:
+        return False
     seen = np.concatenate([p[:: max(1, len(p) // 2000)] for p in points]) + scene.origin
     distance = np.linalg.norm(seen, axis=1)
     ahead = seen[:, 2] > 0

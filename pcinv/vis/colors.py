@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from pcinv.errors import unknown_name
+from pcinv.vis.camera import up_of
 from pcinv.vis.scene import Layer, Scene
 
 COLORMAP = "viridis"
@@ -21,7 +22,8 @@ GREY = (160, 160, 160)
 CLIP = (1.0, 99.0)
 """Percentiles at the ends of a colour bar, so that one stray value does not take it all."""
 COLOR_NAMES = ("color", "colour", "rgb")
-HIDDEN_AXES = {"x": 0, "y": 1, "z": 2, "height": 2}
+HIDDEN_AXES = ("x", "y", "z", "height")
+NOT_FINITE = "not finite"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def coloring(scene: Scene, layer: Layer, mode: str | None = None) -> Coloring:
         return Coloring(_as_bytes(values[:, :3]))
     if mode == "normal":
         return Coloring(_as_bytes((np.nan_to_num(values) + 1) / 2))
-    return _kinds(mode, values.reshape(count))
+    return _kinds(mode, values.reshape(count), layer.words.get(mode, ()))
 
 
 def _has(layer: Layer, mode: str) -> bool:
@@ -98,8 +100,11 @@ def _has(layer: Layer, mode: str) -> bool:
 def _quantity(scene: Scene, layer: Layer, mode: str) -> tuple[str, Float[np.ndarray, " n"]] | None:
     """Return what a colour bar shows and the values (N,), or None for colours and kinds."""
     if mode in HIDDEN_AXES and mode not in layer.attributes:
-        axis = HIDDEN_AXES[mode]
-        return mode, layer.points[:, axis].astype(np.float64) + scene.origin[axis]
+        up = up_of(scene) if mode == "height" else mode
+        axis = "xyz".index(up[-1])
+        values = layer.points[:, axis].astype(np.float64) + scene.origin[axis]
+        name = mode if up in ("z", mode) else f"{mode} ({up})"
+        return name, -values if up.startswith("-") else values
     values = layer.attributes[mode]
     if values.ndim == 2 and values.shape[1] > 1:
         plain = ((values.shape[1] in (3, 4) and mode in COLOR_NAMES)
@@ -112,6 +117,8 @@ def _quantity(scene: Scene, layer: Layer, mode: str) -> tuple[str, Float[np.ndar
 
 def _ends(scene: Scene, layer: Layer, mode: str) -> tuple[float, float] | None:
     """Return the ends of the colour bar over all layers, or None where no value is finite."""
+    if mode in scene.ends:
+        return scene.ends[mode]
     layers = scene.layers if any(other is layer for other in scene.layers) else (layer,)
     found = [quantity[1] for other in layers if _has(other, mode)
              and (quantity := _quantity(scene, other, mode)) is not None]
@@ -121,6 +128,18 @@ def _ends(scene: Scene, layer: Layer, mode: str) -> tuple[float, float] | None:
         return None
     low, high = np.percentile(values, CLIP)
     return float(low), float(high)
+
+
+def ends_of(scene: Scene) -> dict[str, tuple[float, float]]:
+    """Return the ends of the colour bars of all quantities, to keep them for another scene."""
+    found = {}
+    for layer in scene.layers:
+        for mode in (*HIDDEN_AXES, *layer.attributes):
+            if mode not in found and _has(layer, mode) and _quantity(scene, layer, mode):
+                ends = _ends(scene, layer, mode)
+                if ends is not None:
+                    found[mode] = ends
+    return found
 
 
 def is_kind(name: str, values: np.ndarray) -> bool:
@@ -140,13 +159,14 @@ def kind_colors(kinds: np.ndarray) -> UInt8[np.ndarray, "k 3"]:
     return colors
 
 
-def _kinds(name: str, values: np.ndarray) -> Coloring:
+def _kinds(name: str, values: np.ndarray, words: tuple[str, ...]) -> Coloring:
     kinds, inverse, counts = np.unique(values.astype(np.int64), return_inverse=True,
                                        return_counts=True)
     colors = kind_colors(kinds)
     shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_KINDS])
-    words = ("no", "yes") if values.dtype == bool else None
-    entries = [(words[kinds[k]] if words else f"{kinds[k]}", _rgb(colors[k])) for k in shown]
+    words = ("no", "yes") if values.dtype == bool else words
+    entries = [(words[kinds[k]] if 0 <= kinds[k] < len(words) else f"{kinds[k]}", _rgb(colors[k]))
+               for k in shown]
     if len(shown) < len(kinds):
         entries.append((f"and {len(kinds) - len(shown)} more", GREY))
     return Coloring(colors[inverse.reshape(-1)], Legend(name, tuple(entries)))
@@ -159,7 +179,8 @@ def _bar(name: str, values: Float[np.ndarray, " n"], ends: tuple[float, float] |
     share = (np.where(finite, values, low) - low) / (high - low) if high > low else 0.5 + 0 * values
     colors = bar_colors(np.clip(share, 0, 1))
     colors[~finite] = GREY
-    return Coloring(colors, Legend(name, (), low, high))
+    entries = () if finite.all() else ((NOT_FINITE, GREY),)
+    return Coloring(colors, Legend(name, entries, low, high))
 
 
 def bar_colors(share: Float[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 3"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,16 @@ from jaxtyping import UInt8
 
 from pcinv.vis.colors import GREY, Legend, bar_colors, coloring, mode_of
 from pcinv.vis.scene import Scene
+from pcinv.vis.window_tools import cut_short
 
 BACKGROUND = (255, 255, 255)
 INK = "#1a1a1a"
+MOST_LETTERS = 40
 MOST_ENTRIES = 16
 """Of a legend that fit beside a picture."""
 POINTS_AN_INCH = 72.0
+LETTERS_A_LINE = 0.8
+"""Of the title beside the legend, for each letter's height of the picture's width."""
 
 
 def legends_of(scene: Scene) -> list[Legend]:
@@ -51,7 +57,8 @@ def compose(image: UInt8[np.ndarray, "h w 3"], scene: Scene) -> UInt8[np.ndarray
     figure.figimage(image, zorder=-1)
     points = size * POINTS_AN_INCH / 100
     margin = size / width
-    _write(figure, margin, 1 - size / height, scene.title, points * 1.25, va="top", weight="bold")
+    title = cut_short(scene.title, int(width / size * LETTERS_A_LINE))
+    _write(figure, margin, 1 - size / height, title, points * 1.25, va="top", weight="bold")
     _write(figure, margin, size / height, "\n".join(scene.notes), points, va="bottom")
     top = height - 1.2 * size
     for legend in legends_of(scene):
@@ -59,7 +66,11 @@ def compose(image: UInt8[np.ndarray, "h w 3"], scene: Scene) -> UInt8[np.ndarray
             top = _entries(figure, legend, width, top, size) - size
         else:
             top = _bar(figure, legend.title, (legend.low, legend.high), width, top, size) - size
-    canvas.draw()
+            if legend.entries:
+                top = _entries(figure, replace(legend, title=""), width, top, size) - size
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # names in scripts that the font does not have
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
@@ -82,7 +93,7 @@ def _entries(figure: Any, legend: Legend, width: int, top: float, size: float) -
     handles = [Line2D([], [], linestyle="", marker="o", markersize=size * 0.6,
                       color="#{:02x}{:02x}{:02x}".format(*color)) for _, color in shown]
     box = figure.legend(
-        handles, [_short(words) for words, _ in shown], title=legend.title or None,
+        handles, [cut_short(words, MOST_LETTERS) for words, _ in shown], title=legend.title or None,
         loc="upper right", bbox_to_anchor=(1 - size / width, top / height), framealpha=0.85,
         fontsize=size * POINTS_AN_INCH / 100, title_fontsize=size * POINTS_AN_INCH / 100,
         edgecolor="none", labelcolor=INK)
@@ -94,21 +105,27 @@ def _entries(figure: Any, legend: Legend, width: int, top: float, size: float) -
 def _bar(figure: Any, title: str, ends: tuple[float, float], width: int, top: float, size: float
          ) -> float:
     """Draw a colour bar with its numbers at the right, and return where it ends, in pixels."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = ends
     height, length = figure.bbox.height, size * 14
     at = (1 - 7 * size / width, (top - length - 1.5 * size) / height, size / width, length / height)
+    figure.patches.append(Rectangle(
+        (at[0] - 1.5 * size / width, at[1] - size / height), 8 * size / width,
+        at[3] + 3 * size / height, transform=figure.transFigure, color="white", alpha=0.85, lw=0))
     axes = figure.add_axes(at)
     axes.imshow(bar_colors(np.linspace(0, 1, 256))[:, None], aspect="auto", origin="lower",
-                extent=(0, 1, ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1))
+                extent=(0, 1, *(ends if low < high else (low - 0.5, low + 0.5))))
+    places = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+    axes.set_yticks(places if low < high else [low],
+                    [f"{place:.6g}" for place in places] if low < high else [f"{low:.6g}"])
     axes.set_xticks([])
     axes.yaxis.tick_right()
     axes.tick_params(labelsize=size * POINTS_AN_INCH / 100, colors=INK)
-    axes.set_title(_short(title), fontsize=size * POINTS_AN_INCH / 100, loc="left",
+    axes.set_title(cut_short(title, 20), fontsize=size * POINTS_AN_INCH / 100, loc="left",
                    color=INK, parse_math=False)
     return top - length - 2.5 * size
-
-
-def _short(words: str, most: int = 40) -> str:
-    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _rgb(color: np.ndarray) -> tuple[int, int, int]:

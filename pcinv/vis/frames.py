@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-
 from pcinv.io import read
 from pcinv.registration.pair_list import clouds_of
-from pcinv.vis.build import check_colors
+from pcinv.vis.build import check_colors, resolved
+from pcinv.vis.camera import up_of
+from pcinv.vis.colors import ends_of
 from pcinv.vis.scene import Scene, make_scene, moved_to
 
 
@@ -37,9 +36,14 @@ class Frames:
         return tuple(Path(file).name for file in self.files)
 
     @cached_property
-    def origin(self) -> Float[np.ndarray, "3"]:
-        """Return the origin (3,) of all scenes, that of the first scan: what stands still stays."""
-        return self._read(0).origin
+    def first(self) -> Scene:
+        """Return the first scan; all have its origin, its axis up and the ends of its colour bars.
+
+        What stands still stays, and equal values have equal colours.
+        """
+        scene = resolved(self._read(0))
+        scene = replace(scene, up=up_of(scene))
+        return replace(scene, ends=ends_of(scene))
 
     def scene(self, number: int) -> Scene:
         """Return the scan of a number, from 0, about the origin of all.
@@ -47,10 +51,11 @@ class Frames:
         Raises FileFormatError, InputError for a scan that cannot be shown, UnknownNameError for
         one without the attribute that is asked for.
         """
-        found = self._read(number)
+        first = self.first
+        found = replace(self._read(number), color_by=first.color_by, up=first.up, ends=first.ends)
         check_colors(found)
         title = f"{self.names[number]}, {number + 1} of {len(self)}"
-        return moved_to(replace(found, title=title), self.origin)
+        return moved_to(replace(found, title=title), first.origin)
 
     def _read(self, number: int) -> Scene:
         file, name = self.files[number], self.names[number]
@@ -62,7 +67,7 @@ def frames_of_folder(folder: str | Path, *, color_by: str = "auto", limit: int |
                      format: str | None = None) -> Frames:
     """Return the scans of a folder, 2 before 10.
 
-    Raises InputError where there are fewer than two.
+    Raises InputError where there is none.
     """
-    files = tuple(str(Path(folder) / name) for name in clouds_of(folder))
+    files = tuple(str(Path(folder) / name) for name in clouds_of(folder, least=1))
     return Frames(files, color_by, limit, format)

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from pcinv.vis import software
 from pcinv.vis.camera import Camera, camera_for
 from pcinv.vis.compose import compose
 from pcinv.vis.frames import Frames
-from pcinv.vis.scene import Scene
+from pcinv.vis.scene import Scene, take
+from pcinv.vis.scene import drawn as drawn_rows
 from pcinv.vis.store import save_scene
 
 RENDERERS = ("software", "gl")
@@ -30,6 +31,10 @@ SUFFIXES = {"screenshot": (".png", ".jpg", ".jpeg", ".webp"), "turntable": (".gi
 TURNS = 60
 """Pictures of a turntable."""
 FRAMES_A_SECOND = 15
+SHORT_FILM_S = 6.0
+"""How long a film of few scans lasts, unless a scan would stay for more than half a second."""
+MOST_FITTED = 2000
+"""Points of each scan that the camera of a film is placed by."""
 COMMAND = (sys.executable, "-m", "pcinv.vis.offscreen")
 Image = UInt8[np.ndarray, "h w 3"]
 
@@ -74,7 +79,7 @@ def save_picture(scene: Scene, path: str | Path, view: View = DEFAULT_VIEW, *,
     """
     check_files({"screenshot": path}, force=force)
     images, drawn = draw_all(scene, view, [_camera(scene, view)])
-    _save(path, [compose(images[0], scene)], force)
+    _save(path, (compose(image, scene) for image in images), force)
     return drawn
 
 
@@ -91,40 +96,48 @@ def save_turntable(scene: Scene, path: str | Path, view: View = DEFAULT_VIEW, *,
     away = max(_distance(_camera(scene, view, angle)) for angle in angles)
     cameras = [_camera(scene, view, angle, away) for angle in angles]
     images, drawn = draw_all(scene, view, cameras)
-    _save(path, [compose(image, scene) for image in images], force)
+    _save(path, (compose(image, scene) for image in images), force)
     return drawn
 
 
 def save_film(frames: Frames, path: str | Path, view: View = DEFAULT_VIEW, *, force: bool = False
               ) -> Drawn:
-    """Write the scans of a sequence one after the other, seen from where the first is seen well.
+    """Write the scans of a sequence one after the other, from where all of them are seen.
 
     Raises as `save_turntable`, and as `Frames.scene` for a scan that cannot be shown.
     """
     check_files({"turntable": path}, force=force)
-    camera = _camera(frames.scene(0), view)
-    images, drawn = [], Drawn("software")
-    for number in range(len(frames)):
-        scene = frames.scene(number)
-        (image,), drawn = draw_all(scene, view, [camera])
-        images.append(compose(image, scene))
-    _save(path, images, force)
-    return drawn
+    clouds = (layer for number in range(len(frames)) for layer in frames.scene(number).layers
+              if layer.faces is None and len(layer.points))
+    some = [take(layer, drawn_rows(len(layer.points), min(1.0, MOST_FITTED / len(layer.points))))
+            for layer in clouds]
+    camera = _camera(replace(frames.first, layers=(*frames.first.layers, *some)), view)
+    told = [Drawn("software")]
+
+    def images() -> Iterator[Image]:
+        for number in range(len(frames)):
+            scene = frames.scene(number)
+            image, told[0] = draw_all(scene, view, [camera])
+            yield compose(next(image), scene)
+
+    seconds = float(np.clip(SHORT_FILM_S / len(frames), 1 / FRAMES_A_SECOND, 0.5))
+    _save(path, images(), force, 1 / seconds)
+    return told[0]
 
 
-def draw_all(scene: Scene, view: View, cameras: Sequence[Camera]) -> tuple[list[Image], Drawn]:
-    """Return a picture (H, W, 3) for each camera, without words on it."""
+def draw_all(scene: Scene, view: View, cameras: Sequence[Camera]) -> tuple[Iterator[Image], Drawn]:
+    """Return a picture (H, W, 3) for each camera, without words on it; one at a time."""
     if view.renderer not in RENDERERS:
         raise UsageError(f"no renderer '{view.renderer}'", where="renderer",
                          hint=", ".join(RENDERERS))
     note = None
     if view.renderer == "gl":
         try:
-            return _by_driver(scene, view, cameras), Drawn("gl")
+            return iter(_by_driver(scene, view, cameras)), Drawn("gl")
         except DeviceError as error:
             note = error.message
-    images = [software.paint(scene, camera, view.width, view.height, view.point_size)
-              for camera in cameras]
+    images = (software.paint(scene, camera, view.width, view.height, view.point_size)
+              for camera in cameras)
     return images, Drawn("software", note)
 
 
@@ -189,30 +202,34 @@ def check_files(outputs: Mapping[str, str | Path], *, force: bool) -> None:
                          hint="name each file once")
 
 
-def _save(path: str | Path, images: Sequence[Image], force: bool) -> None:
+def _save(path: str | Path, images: Iterator[Image], force: bool,
+          frames_a_second: float = FRAMES_A_SECOND) -> None:
     from PIL import Image as pillow
 
     suffix = Path(path).suffix.lower()
     with replacing(Path(path), force=force) as stream:
         if suffix == ".mp4":
-            even = [image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2] for image in images]
-            stream.write(_imageio().imwrite("<bytes>", even, extension=".mp4",
-                                            fps=FRAMES_A_SECOND, macro_block_size=2))
-            return
-        shown: list[Any] = [pillow.fromarray(image) for image in images]
-        if suffix == ".gif":
-            shown = [each.quantize(128, dither=pillow.Dither.NONE) for each in shown]
-            shown[0].save(stream, "GIF", save_all=True, append_images=shown[1:], loop=0,
-                          duration=1000 // FRAMES_A_SECOND)
+            with tempfile.TemporaryDirectory(prefix="pcinv-") as folder:  # it writes to files only
+                aside = Path(folder) / "film.mp4"
+                with _imageio().get_writer(aside, fps=frames_a_second, macro_block_size=2) as film:
+                    for image in images:
+                        film.append_data(image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2])
+                stream.write(aside.read_bytes())
+        elif suffix == ".gif":
+            shown = (pillow.fromarray(image).quantize(128, dither=pillow.Dither.NONE)
+                     for image in images)
+            next(shown).save(stream, "GIF", save_all=True, append_images=shown, loop=0,
+                             duration=round(1000 / frames_a_second))
         else:
-            shown[0].save(stream, "JPEG" if suffix in (".jpg", ".jpeg") else suffix[1:].upper())
+            pillow.fromarray(next(images)).save(
+                stream, "JPEG" if suffix in (".jpg", ".jpeg") else suffix[1:].upper())
 
 
 def _imageio() -> Any:
     try:
-        import imageio.v3
+        import imageio.v2
         import imageio_ffmpeg  # noqa: F401 what writes the film
     except ImportError as error:
         raise DependencyError(f"mp4 needs a package that is not here: {error.name}", where="mp4",
                               hint="pip install 'pcinv[video]', or write a .gif") from error
-    return imageio.v3
+    return imageio.v2

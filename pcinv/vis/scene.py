@@ -20,6 +20,7 @@ LAYER_COLORS = ((230, 159, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167), (2
 """Of Okabe and Ito: told apart by people who see few colours, on white and on black."""
 
 
+OTHER_UNITS = 100
 _DRAWN = " points are drawn"
 
 
@@ -36,6 +37,7 @@ class Layer:
     color : of the layer as a whole, 0 to 255.
     visible : at first.
     file : where it came from, or None.
+    words : attribute -> what its whole numbers from 0 stand for.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Layer:
     color: tuple[int, int, int] = LAYER_COLORS[0]
     visible: bool = True
     file: str | None = None
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Scene:
     origin : (3,) what is added to all coordinates to have those of the files.
     color_by : how the layers are coloured; see `pcinv.vis.colors`.
     notes : what a person has to be told, such as that points were left out.
+    up : the axis that points up, such as "-y"; "auto": see `pcinv.vis.camera.up_of`.
+    ends : colouring -> the ends of its colour bar, where they are not those of the points.
     """
 
     layers: tuple[Layer, ...]
@@ -79,6 +84,8 @@ class Scene:
     color_by: str = "auto"
     title: str = ""
     notes: tuple[str, ...] = ()
+    up: str = "auto"
+    ends: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower and upper corner (3,) of all that is visible, or of all there is."""
@@ -110,8 +117,18 @@ def make_scene(
         layer = _layer(name, item, origin)
         layers.append(replace(layer, color=LAYER_COLORS[k % len(LAYER_COLORS)],
                               file=None if files is None else files[k]))
-    scene = Scene(tuple(layers), (), origin, color_by, title)
+    scene = Scene(tuple(layers), (), origin, color_by, title, _units(layers))
     return scene if limit is None else thin(scene, limit)
+
+
+def _units(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Return a note where one layer is so small beside another that their units must differ."""
+    sizes = [(float(np.ptp(layer.points, axis=0).max()), layer.name) for layer in layers
+             if len(layer.points) > 1]
+    (least, small), (most, large) = min(sizes, default=(1, "")), max(sizes, default=(1, ""))
+    if not 0 < least < most / OTHER_UNITS:
+        return ()
+    return (f"{large} is {most / least:,.0f} times as large as {small}: are the units the same?",)
 
 
 def thin(scene: Scene, limit: int) -> Scene:
@@ -161,8 +178,10 @@ def moved_to(scene: Scene, origin: Float[np.ndarray, "3"]) -> Scene:
     return replace(scene, layers=layers, lines=lines, origin=origin)
 
 
-def labelled(layer: Layer, name: str, values: np.ndarray) -> Layer:
+def labelled(layer: Layer, name: str, values: np.ndarray, where: str | None = None) -> Layer:
     """Return the layer with one more attribute.
+
+    where : the values came from.
 
     Raises ShapeError where its length is not that of the file nor of the points.
     """
@@ -170,7 +189,8 @@ def labelled(layer: Layer, name: str, values: np.ndarray) -> Layer:
         values = values[layer.rows]
     if len(values) != len(layer.points):
         raise ShapeError(f"{len(values):,} values of {name} for {layer.total:,} points",
-                         where=layer.name, hint="one value a point, in the order of the file")
+                         where=where or layer.name,
+                         hint=f"one value for each point of {layer.name}, in its order")
     return replace(layer, attributes={**layer.attributes, name: values})
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ def read(name):
 def run(book):
     client = nbclient.NotebookClient(book, timeout=280, kernel_name="python3",
                                      resources={"metadata": {"path": str(FOLDER)}})
-    client.create_kernel_manager().transport = "ipc"
-    client.execute()
+    manager = client.create_kernel_manager()
+    with tempfile.TemporaryDirectory() as sockets:
+        manager.transport, manager.ip = "ipc", f"{sockets}/kernel"
+        client.execute()
 
 
 def pictures(book):

@@ -12,6 +12,7 @@ import pcinv
 from pcinv.errors import DependencyError, UsageError
 from pcinv.types import Mesh, PointCloud
 from pcinv.vis import picture
+from pcinv.vis.colors import coloring
 from pcinv.vis.frames import Frames, frames_of_folder
 from pcinv.vis.picture import View, check_files, save_film, save_picture, save_turntable
 from pcinv.vis.scene import make_scene
@@ -123,6 +124,7 @@ def test_mp4_without_its_package_says_what_to_install(tmp_path, monkeypatch):
 
 
 def folder_of_scans(folder, count=3):
+    folder.mkdir(exist_ok=True)
     for k in range(count):
         xyz = np.random.default_rng(0).uniform(-1, 1, (400, 3)).astype(np.float32)
         xyz[:100] += np.float32([k, 0, 0])  # the rest of the world stands still
@@ -142,11 +144,35 @@ def test_scans_of_a_folder_play_in_order_about_one_origin(tmp_path):
     assert scenes[2].title == "scan10.ply, 3 of 3"
 
 
-def test_a_film_of_scans_has_one_picture_each(tmp_path):
-    path = tmp_path / "film.gif"
-    save_film(frames_of_folder(folder_of_scans(tmp_path)), path, SMALL)
+def test_a_film_of_scans_has_one_picture_each_and_shows_all_of_them(tmp_path):
+    folder, path = tmp_path / "scans", tmp_path / "film.gif"
+    folder_of_scans(folder)
+    far = PointCloud(np.full((300, 3), 40, np.float32), np.array([1e6, 2e6, 0]))
+    pcinv.write(folder / "scan11.ply", far)
+    frames = frames_of_folder(folder, color_by="solid")
+    save_film(frames, path, SMALL)
     with Image.open(path) as film:
-        assert film.n_frames == 3
+        assert film.n_frames == 4 and film.info["duration"] == 500
+        film.seek(3)
+        assert (np.asarray(film.convert("RGB"))[40:] != 255).any()  # the far one, too
+
+
+def test_equal_values_have_equal_colours_in_all_scans(tmp_path):
+    scenes = []
+    for k, low in enumerate((0.0, 5.0)):
+        xyz = np.random.default_rng(k).uniform(0, 1, (500, 3)).astype(np.float32)
+        xyz[:, 2] += low
+        pcinv.write(tmp_path / f"s{k}.ply", PointCloud(xyz, np.zeros(3)))
+    frames = Frames((str(tmp_path / "s0.ply"), str(tmp_path / "s1.ply")), color_by="height")
+    scenes = [frames.scene(k) for k in range(2)]
+    legends = [coloring(scene, scene.layers[0]).legend for scene in scenes]
+    assert legends[0] == legends[1] and legends[0].high < 1.1
+    assert (coloring(scenes[1], scenes[1].layers[0]).colors
+            == coloring(scenes[1], scenes[1].layers[0]).colors[0]).all()  # all above the bar
+
+
+def test_a_folder_of_one_scan_is_shown(tmp_path):
+    assert len(frames_of_folder(folder_of_scans(tmp_path, 1))) == 1
 
 
 def test_frames_are_read_when_they_are_looked_at(tmp_path):

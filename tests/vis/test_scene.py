@@ -39,6 +39,52 @@ def test_thinned_scenes_say_so_and_keep_rows():
     assert thin(scene, 400) is scene  # nothing to leave out, nothing to say
 
 
+def test_what_numbers_stand_for_is_read_from_beside_the_file(tmp_path):
+    write(tmp_path / "a.parts.ply", cloud(part=np.arange(300) % 3))
+    plain = scene_of_files([tmp_path / "a.parts.ply"], color_by="part")
+    (tmp_path / "a.parts.json").write_text('{"part": ["seat", "back"]}')
+    named = scene_of_files([tmp_path / "a.parts.ply"], color_by="part")
+    shown = [[words for words, _ in coloring(scene, scene.layers[0]).legend.entries]
+             for scene in (plain, named)]
+    assert shown == [["0", "1", "2"], ["seat", "back", "2"]]
+    for other in ('{"part": 3}', "[1]", "no json"):
+        (tmp_path / "a.parts.json").write_text(other)
+        assert not scene_of_files([tmp_path / "a.parts.ply"]).layers[0].words
+
+
+def test_what_the_file_has_is_shown_and_not_computed(tmp_path):
+    stored = np.linspace(0, 1, 300)
+    write(tmp_path / "a.ply", cloud(distance=stored))
+    write(tmp_path / "b.ply", cloud(seed=1))
+    alone = scene_of_files([tmp_path / "a.ply"], color_by="distance")
+    assert np.allclose(alone.layers[0].attributes["distance"], stored)
+    both = scene_of_files([tmp_path / "a.ply", tmp_path / "b.ply"], transform=np.eye(4))
+    assert np.allclose(both.layers[0].attributes["distance"], stored)
+    assert "distance to the others" in both.layers[0].attributes
+
+
+def test_names_that_are_told_twice_have_their_folders(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "a.ply", cloud())
+    scene = scene_of_files([tmp_path / "one/a.ply", tmp_path / "two/a.ply"])
+    assert [layer.name for layer in scene.layers] == ["one/a.ply", "two/a.ply"]
+
+
+def test_other_units_are_noted():
+    small = PointCloud(cloud().xyz / 1000, np.zeros(3))
+    assert "1,000 times" in make_scene([("m", cloud()), ("mm", small)]).notes[0]
+    assert not make_scene([("m", cloud()), ("n", cloud(seed=1))]).notes
+
+
+def test_labels_of_lidar_are_read(tmp_path):
+    told = np.arange(300, dtype="<u4") % 7
+    (told | (np.arange(300, dtype="<u4") << 16)).tofile(tmp_path / "a.label")
+    assert np.array_equal(read_labels(tmp_path / "a.label"), told)
+    np.save(tmp_path / "a.npy", told[:, None])
+    assert np.array_equal(read_labels(tmp_path / "a.npy"), told)
+
+
 def test_nothing_to_show_is_an_error():
     with pytest.raises(InputError, match="no points"):
         make_scene([("empty", PointCloud(np.zeros((0, 3), np.float32)))])

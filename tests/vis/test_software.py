@@ -1,5 +1,7 @@
 """Pictures without a driver: who hides whom, where it lies, what the legend says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from PIL import Image
 from pcinv.errors import UnknownNameError
 from pcinv.types import Mesh, PointCloud
 from pcinv.vis.camera import camera_for
+from pcinv.vis.colors import coloring
 from pcinv.vis.compose import compose, legends_of
 from pcinv.vis.scene import Lines, Scene, make_scene, with_layers
 from pcinv.vis.software import Buffer, draw, paint, touching
@@ -154,6 +157,45 @@ def test_a_bar_shared_by_layers_has_one_scale():
                        color_by="height")
     legend, = legends_of(scene)
     assert legend.low < 0.1 and legend.high > 5.9
+
+
+def test_a_bar_of_one_value_has_its_number_and_colour_in_the_middle(monkeypatch):
+    seen = []
+    from matplotlib.axes import Axes
+
+    plain = Axes.set_yticks
+    monkeypatch.setattr(Axes, "set_yticks",
+                        lambda self, places, words: (seen.append((places, words, self.get_ylim())),
+                                                     plain(self, places, words))[1])
+    draw(make_scene([("a", ball(weight=np.full(4000, 3.5)))], color_by="weight"), width=320,
+         height=240)
+    (places, words, ends), = seen
+    assert places == [3.5] and words == ["3.5"] and sum(ends) / 2 == 3.5
+    draw(make_scene([("a", ball(weight=np.linspace(300.9, 399, 4000)))], color_by="weight"),
+         width=320, height=240)
+    assert len(seen[1][0]) >= 2
+
+
+def test_values_that_are_not_finite_are_in_the_legend():
+    weight = np.arange(4000.0)
+    weight[:10] = np.nan
+    legend, = legends_of(make_scene([("a", ball(weight=weight))], color_by="weight"))
+    assert [words for words, _ in legend.entries] == ["not finite"] and legend.high > 3000
+
+
+def test_height_is_along_the_axis_that_points_up():
+    scene = make_scene([("a", ball())], color_by="height")
+    found = {up: legends_of(replace(scene, up=up))[0] for up in ("z", "-y", "x")}
+    assert [found[up].title for up in found] == ["height", "height (-y)", "height (x)"]
+    points = scene.layers[0].points
+    top = coloring(replace(scene, up="-y"), scene.layers[0]).colors[points[:, 1].argmin()]
+    assert (top == coloring(scene, scene.layers[0]).colors[points[:, 2].argmax()]).all()
+
+
+def test_long_titles_are_cut_and_odd_letters_are_no_warning(recwarn):
+    base = make_scene([("a", ball())])
+    image = draw(replace(base, title="x" * 500 + "\U0001f600"), width=320, height=240)
+    assert not inked(image[:12, -60:]).all(axis=1).any() and not len(recwarn)
 
 
 def test_an_attribute_that_no_layer_has_is_an_error():
