@@ -22,6 +22,7 @@ SHADE = 0.35
 """How dark edges of depth become, in units of the scene's radius."""
 AMBIENT = 0.35
 LEAST_PIXELS, MOST_PIXELS, CELL = 1.5, 7.0, 8
+FEW_CELLS = 4
 MOST_COUNTED = 200_000
 BEHIND = 0.4
 """What shows of a line that is behind something."""
@@ -75,7 +76,9 @@ def touching(scene: Scene, camera: Camera, width: int, height: int) -> float:
     inside = ((depth > camera.near) & (places >= 0).all(1) & (places[:, 0] < width)
               & (places[:, 1] < height))
     cells = np.unique((places[inside] // CELL).astype(np.int64), axis=0)
-    area = float(CELL * CELL * max(len(cells), 1))
+    if len(cells) < FEW_CELLS:  # all at a place or two: to be seen at all
+        return MOST_PIXELS
+    area = float(CELL * CELL * len(cells))
     size = 1.5 * np.sqrt(area * share / max(int(inside.sum()), 1))
     return float(np.clip(size, LEAST_PIXELS, MOST_PIXELS))
 
