@@ -147,7 +147,7 @@ def test_scans_of_a_folder_play_in_order_about_one_origin(tmp_path):
 def test_a_film_of_scans_has_one_picture_each_and_shows_all_of_them(tmp_path):
     folder, path = tmp_path / "scans", tmp_path / "film.gif"
     folder_of_scans(folder)
-    far = PointCloud(np.full((300, 3), 40, np.float32), np.array([1e6, 2e6, 0]))
+    far = PointCloud(np.full((300, 3), -40, np.float32), np.array([1e6, 2e6, 0]))
     pcinv.write(folder / "scan11.ply", far)
     frames = frames_of_folder(folder, color_by="solid")
     save_film(frames, path, SMALL)
