@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/plain_frames.py --repeats 5
 
-Tensors are (B, C, N) and (B, C, N, K) as in the published codes, every layer is a 1x1 convolution on
-all points or edges, each frame looks for neighbours anew. It takes the weights of `pcinv`'s networks
-and must give the same logits. Run as a program it times both by turns: the fastest of the repeats,
-with the slowest behind it.
+Tensors are (B, C, N) and (B, C, N, K) as in the published codes, every layer is a 1x1 convolution
+on all points or edges, each frame looks for neighbours anew. It takes the weights of `pcinv`'s
+networks and must give the same logits. Run as a program it times both by turns: the fastest of the
+repeats, with the slowest behind it.
 """
 
 import argparse
