@@ -5,7 +5,8 @@
 Tensors are (B, C, N) and (B, C, N, K) as in the published codes, every layer is a 1x1 convolution
 on all points or edges, each frame looks for neighbours anew. It takes the weights of `pcinv`'s
 networks and must give the same logits. Run as a program it times both by turns: the fastest of the
-repeats, with the slowest behind it.
+repeats, with the slowest behind it, in CPU time of the process, which other work on the machine
+disturbs less.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def dgcnn(body, xyz, told=None):
     wide = layer(body.embedding, torch.cat([*own, *seen], 1), 0.2)
     if body.task == "classification":
         return row_head(body.head, torch.cat([wide.amax(2), wide.mean(2)], 1))
-    pooled = wide.mean(2) if body.sizes.pool == "mean" else wide.amax(2)
+    pooled = wide.mean(2) if body.sizes.edge_pool == "mean" else wide.amax(2)
     pooled = pooled[:, :, None].expand(-1, -1, xyz.shape[1])
     out = point_head(body.head, torch.cat([pooled, *seen], 1), told)
     return 2 * out.sigmoid() - 1 if body.task == "normals" else out
@@ -166,9 +167,9 @@ def main():
                 times = ([], [])
                 for _ in range(options.repeats):
                     for spent, run in zip(times, runs, strict=True):
-                        start = time.perf_counter()
+                        start = time.process_time()
                         run()
-                        spent.append((time.perf_counter() - start) / len(xyz) * 1e3)
+                        spent.append((time.process_time() - start) / len(xyz) * 1e3)
                 shown = [f"{min(t):.1f} ({max(t):.1f})" for t in times]
                 differ = float((answers[0] - answers[1]).abs().max() / answers[1].abs().max())
                 same = "" if "drawn" in work else f"{differ:.0e}"

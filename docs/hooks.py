@@ -78,13 +78,13 @@ def table(headers: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 def models() -> str:
     """Return the table of backbones of pcinv itself."""
-    from pcinv.models.registry import BACKBONES, MATCHERS, weights_file
+    from pcinv.models.registry import BACKBONES, MATCHERS, POSE_NETWORKS, weights_file
 
     return table(("name", "method", "source", "tasks, symmetry", "weights"), [
         (f"`{row.name}`", row.title, row.paper,
          f"{', '.join(task.replace('_', ' ') for task in row.tasks)}; {row.symmetry}",
          "come with the package" if weights_file(row.name).is_file() else "train your own")
-        for row in {**BACKBONES, **MATCHERS}.values()])
+        for row in {**BACKBONES, **MATCHERS, **POSE_NETWORKS}.values()])
 
 
 def formats() -> str:
@@ -113,7 +113,15 @@ def config_keys() -> str:
                                       for key, value in flatten(to_tree(Config())).items()])
 
 
+def window_keys() -> str:
+    """Return the table of what the mouse and the keys do in the window."""
+    from pcinv.vis.window_panel import HELP
+
+    return table(("key", "does"), list(HELP))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "window_keys": window_keys,
     "models": models, "formats": formats, "exit_codes": exit_codes, "config_keys": config_keys,
 }
 

@@ -24,6 +24,8 @@ _WHERE = {
     "train": "pcinv.engine.trainer",
     "evaluate": "pcinv.engine.evaluator",
     "predict": "pcinv.engine.predict",
+    "embed": "pcinv.engine.embed",
+    "search": "pcinv.engine.search",
     "check": "pcinv.engine.check",
     "register": "pcinv.registration.pipeline",
     "register_pairs": "pcinv.registration.many",

@@ -1,9 +1,12 @@
 """The site is built strictly, needs nothing from outside, and its commands and fields are real.
 
 A block ```console title="runs" is run, line by line, in one folder a page with the samples in it.
-A line must end with exit code 0 unless its comment says `exit code N`.
+A line must end with exit code 0 unless its comment says `exit code N`. The lines of the other
+blocks are run as well, on stand-ins for the reader's own files and made shorter by the words of
+`SHORTER`; those of `NOT_RUN` are only parsed, and it says why.
 """
 
+import glob
 import html.parser
 import importlib.util
 import json
@@ -26,11 +29,32 @@ from pcinv_cli.main import VERBS, cli
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "examples/plugin/README.md",
-         *sorted(DOCS.rglob("*.md"))]
+         ROOT / "CONTRIBUTING.md", ROOT / "data/samples/README.md", *sorted(DOCS.rglob("*.md"))]
 ALLOWED = {"mkdir", "cp"}
 """What a block may run besides pcinv."""
 ADDED = {"distance_net", "tins"}
 """Names that the example package adds; tests/e2e/test_plugin.py installs it and uses them."""
+TINY = "--epochs 1 --set data.limit=28 --set train.batch_size=4"
+SHORTER = {
+    "pcinv train --backbone (risurconv|riconv2)": TINY,
+    "pcinv train --config": TINY,
+    "pcinv train --backbone cylinder_patch": "--epochs 1 --set data.limit=2",
+    "pcinv check": "--rotations 2",
+    "pcinv eval": "--limit 28",
+    "pcinv plot .*--eval": "--limit 14",
+    "pcinv view (?!.*--screenshot)": "--screenshot picture.png --size 160x120",
+}
+"""Start of a line -> words that are added: a tiny training, fewer clouds, no window."""
+NOT_RUN = {
+    r"\bDIR\b|modelnet10": "needs a person's copy of a data set, or a cluster",
+    r"tcp://HOST": "needs a cluster; tests/registration/test_cluster.py starts one",
+    "distance_net|points.tally": "needs the example; tests/e2e/test_plugin.py installs it",
+    "benchmark registration": "takes hours; tests/cli/test_benchmark_verb.py runs it on few pairs",
+    "--weights RUN|embed|retrieval|--head": "tests/cli/test_search_verbs.py",
+    "check roitr": "takes a minute; tests/engine/test_check_matching.py checks descriptors",
+    "--method patch": "takes a descriptor; tests/registration/test_patches.py",
+}
+"""What is in a line -> why it is only parsed."""
 
 
 def blocks(page):
@@ -145,6 +169,87 @@ class TestBlocksThatRun:
         assert code == 3 and "no such file" in said
 
 
+def shorter(line):
+    """The words of a line with those that make it shorter."""
+    added = [words for start, words in SHORTER.items() if re.match(start, line)]
+    return [*words_of(line), *shlex.split(" ".join(added))]
+
+
+def reasons(line):
+    return [why for part, why in NOT_RUN.items() if re.search(part, line)]
+
+
+def tried():
+    """Page -> commands of its blocks that are not run as they are, each on its first page only."""
+    found, seen = {}, set()
+    for page in PAGES:
+        lines = [shlex.join(words_of(line)) for title, lines in blocks(page) if title != "runs"
+                 for line in lines if line.startswith("pcinv ") and not reasons(line)]
+        new = [line for line in dict.fromkeys(lines) if line not in seen]
+        seen |= set(new)
+        if new and page.parent.name != "benchmarks":  # how its figures were made, in hours
+            found[page] = new
+    return found
+
+
+TRIED = tried()
+
+
+class TestOtherBlocks:
+    """Blocks that speak of the reader's own files: the samples stand in for these."""
+
+    @pytest.fixture
+    def own(self, folder, trained):
+        """The files that the pages name, and a run of one epoch where they say RUN."""
+        samples = folder / "data/samples"
+        for name in ("parts", "mine/bolt", "mine/chair", "runs", "SCANS"):
+            (folder / name).mkdir(parents=True)
+        for name in ("RUN", "runs/a", "runs/b"):
+            (folder / name).symlink_to(trained[0])
+        for source, name in (("room_a.ply", "a.ply"), ("room_b.ply", "b.ply"),
+                             ("chair.ply", "scan.ply"), ("bolt.off", "chair.off"),
+                             ("room_a.ply", "SCANS/a.ply"), ("room_b.ply", "SCANS/b.ply"),
+                             *((f"{kind}", f"mine/{kind.partition('.')[0]}/{k}{kind[-4:]}")
+                               for kind in ("bolt.off", "chair.ply") for k in range(5))):
+            shutil.copy(samples / source, folder / name)
+        CliRunner().invoke(cli, ["convert", "chair.off", "parts/bolt.stl"])
+        (folder / "LIST.csv").write_text("source,target,init\na.ply,b.ply,\n")
+        return folder
+
+    @pytest.mark.parametrize("page", TRIED, ids=[p.stem for p in TRIED])
+    def test_its_lines_run_when_made_shorter(self, page, own):
+        for line in TRIED[page]:
+            words = [name for word in shorter(line) for name in (
+                sorted(glob.glob(word)) if "*" in word else [word])]
+            done = CliRunner().invoke(cli, [*words[1:], "--no-progress"])
+            assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}"
+
+    def test_what_is_not_run_says_why(self):
+        lines = [line for _, line in COMMANDS]
+        for part, why in NOT_RUN.items():
+            assert any(re.search(part, line) for line in lines), f"{part} is nowhere: {why}"
+            assert all((ROOT / name).is_file() for name in re.findall(r"tests/\S+\.py", why)), why
+        assert all(any(re.match(start, line) for line in lines) for start in SHORTER)
+
+    def test_most_are_run(self):
+        first_steps = TRIED[ROOT / "README.md"]
+        assert len(first_steps) > 10 and sum(map(len, TRIED.values())) > 25
+        assert not [line for line in first_steps if "modelnet10" in line]
+
+
+class TestNames:
+    def test_make_has_the_targets(self):
+        lines = [line for page in PAGES for _, block in blocks(page) for line in block]
+        targets = {words_of(line)[1] for line in lines if line.startswith("make ")}
+        known = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+        assert len(targets) > 1 and targets <= set(known) and "tset" not in known
+
+    def test_samples_are_there(self):
+        named = {word for _, line in COMMANDS for word in words_of(line)
+                 if word.startswith("data/samples/")}
+        assert len(named) > 4 and all((ROOT / name).is_file() for name in named)
+
+
 class Assets(html.parser.HTMLParser):
     """What a page loads by itself: links that a person may follow do not count."""
 
@@ -241,6 +346,9 @@ FIELDS = {
     "check": (["check", "riconv2", "--rotations", "2"], None),
     "predict": (["predict", "run", "data/samples/chair.ply"], "files"),
     "eval": (["eval", "run", "--limit", "28"], None),
+    "embed": (["embed", "run", "data/samples/chair.ply", "-o", "e.npy"], None),
+    "search": (["search", "data/samples/chair.ply", "scans", "--weights", "run"], None),
+    "benchmark retrieval": (["benchmark", "retrieval", "run", "--limit", "56"], None),
     "info": (["info", "data/samples/chair.ply"], "files"),
     "models": (["models", "riconv2"], "models"),
     "view": (["view", "data/samples/chair.ply", "--screenshot", "a.png", "--size", "64x64"], None),

@@ -114,9 +114,9 @@ def test_the_public_surface():
 
     assert sorted(pcinv.__all__) == sorted([
         "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample",
-        "__version__", "check", "create_model", "describe_file", "describe_model", "evaluate",
-        "list_models", "load_config", "load_dataset", "load_model", "predict", "read",
-        "read_cloud", "register", "register_folder", "register_pairs", "sample_surface",
+        "__version__", "check", "create_model", "describe_file", "describe_model", "embed",
+        "evaluate", "list_models", "load_config", "load_dataset", "load_model", "predict", "read",
+        "read_cloud", "register", "register_folder", "register_pairs", "sample_surface", "search",
         "train", "write",
     ])
     for name in pcinv.__all__:

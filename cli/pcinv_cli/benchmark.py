@@ -1,4 +1,4 @@
-"""`pcinv benchmark registration`: the published protocols, on your copy of a data set."""
+"""`pcinv benchmark`: the published protocols, on your copy of a data set; here registration."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pcinv_cli.reports import check_report, command_line, report_option
 VERBS = {
     "registration": ("benchmark:registration", "Register the pairs of a data set and judge them by "
                      "its official rule."),
+    "retrieval": ("retrieval", "Let each shape of a data set search for others of its class."),
 }
 
 command = VerbGroup("benchmark", VERBS, "Run a published protocol on your copy of its data set.", (

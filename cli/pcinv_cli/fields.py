@@ -7,11 +7,13 @@ from typing import Any
 
 from pcinv_cli.output import Talk
 
-_NAME, _LINE = 16, 100
+_NAME, _LINE, _DIGITS = 16, 100, 6
 
 
 def show_fields(talk: Talk, fields: dict[str, Any], indent: str = "") -> None:
     """Print the fields of a plain dict; long texts and lists are wrapped, nested dicts indented."""
+    from pcinv.vis.report import readable
+
     for key, value in fields.items():
         name = f"{indent}{key.replace('_', ' '):<{_NAME}}"
         nested = isinstance(value, dict) and any(isinstance(v, list | dict) for v in value.values())
@@ -21,10 +23,10 @@ def show_fields(talk: Talk, fields: dict[str, Any], indent: str = "") -> None:
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             talk.result(name.rstrip())
             for item in value:
-                _show_line(talk, f"{indent}  ", readable(item))
+                _show_line(talk, f"{indent}  ", readable(item, _DIGITS))
         else:
             count = f"({len(value)}) " if isinstance(value, list) and len(value) > 8 else ""
-            _show_line(talk, f"{name} ", count + readable(value))
+            _show_line(talk, f"{name} ", count + readable(value, _DIGITS))
 
 
 def _show_line(talk: Talk, start: str, text: str) -> None:
@@ -33,21 +35,3 @@ def _show_line(talk: Talk, start: str, text: str) -> None:
     talk.result((start + (lines[0] if lines else "-")).rstrip())
     for line in lines[1:]:
         talk.result(" " * len(start) + line)
-
-
-def readable(value: Any) -> str:
-    """Return a short text for a plain value: numbers to six digits, lists without brackets."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {readable(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        nested = any(isinstance(item, list) for item in value)
-        return ("  to  " if nested else ", ").join(readable(item) for item in value) or "none"
-    return str(value)

@@ -21,6 +21,8 @@ VERBS = {
     "eval": ("evaluate", "Measure a run on a data set, under a rotation of your choice."),
     "plot": ("plot", "Compare what runs learned, in a figure or a page."),
     "predict": ("predict", "Name what is in your own files."),
+    "embed": ("embed", "Turn shapes into vectors that are alike where the shapes are."),
+    "search": ("search", "Find the shapes of a folder most like one, in any pose."),
     "register": ("register", "Find the motion between two clouds, or many, and judge it."),
     "view": ("view", "Look at clouds and meshes: a window, a page, a picture, a film."),
     "check": ("check", "Measure how invariant a backbone or a run really is."),

@@ -208,6 +208,12 @@ def _presets() -> Iterable[str]:
     return sorted({preset for name in list_models() for preset in get_spec(name).presets})
 
 
+def _heads() -> Iterable[str]:
+    from pcinv.engine.config import HEADS
+
+    return HEADS
+
+
 def _methods() -> Iterable[str]:
     from pcinv.registration.pipeline import METHODS
 
@@ -234,6 +240,7 @@ PAIR_SET = Name("data set of pairs", _pair_sets)
 ANY_DATASET = Name("data set", _all_datasets)
 TASK = Name("task", _tasks)
 PRESET = Name("preset", _presets)
+HEAD = Name("head", _heads)
 FORMAT = Name("format", _formats)
 ROTATION = Name("rotation", lambda: ROTATIONS)
 PROTOCOL = Name("protocol", lambda: PROTOCOLS)

@@ -17,16 +17,18 @@ from pcinv_cli.failures import Failure, failure_of
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk
 
+_WRITTEN = {"part_segmentation": "parts", "normals": "normals"}
+"""Tasks whose answers are clouds, and what their files are called."""
 _OF_ONE_FILE = (3, 6)
 """Exit codes of errors that leave the other files to be predicted."""
 
 
-@verb("predict", "Name what is in your own files: the class, or the part of each point.", (
+@verb("predict", "Name what is in your own files: a class, or the part or normal of each point.", (
     ("pcinv predict RUN chair.off scan.ply", "any format that pcinv info reads"),
     ("pcinv predict RUN parts/*.stl --top 3 --json", "the three likeliest, for another program"),
     ("pcinv predict RUN chair.ply --category chair -o labelled", "part labels, as files"),
 ), output={"metavar": "DIR", "help": "Folder for predictions.csv, or for the clouds with part "
-           "labels.  [default: no csv; clouds beside the input]"},
+           "labels or normals.  [default: no csv; clouds beside the input]"},
     device={}, seed={"default": 0}, force={})
 @click.argument("target", metavar="RUN", type=params.RUN)
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
@@ -43,8 +45,8 @@ def command(talk: Talk, target: str, files: tuple[str, ...], points: int | None,
     from pcinv.engine.predict import predict
 
     loaded = load_model(target)
-    parts = loaded.meta.config.model.task == "part_segmentation"
-    targets = _targets(files, output, parts, force)
+    kind = _WRITTEN.get(loaded.meta.config.model.task, "")
+    targets = _targets(files, output, kind, force)
     rows: list[dict[str, Any]] = []
     first: Failure | None = None
     for file in files:
@@ -62,23 +64,25 @@ def command(talk: Talk, target: str, files: tuple[str, ...], points: int | None,
             continue
         row = {key: getattr(told, key) for key in ("file", "label", "confidence", "top",
                                                    "num_points", "num_used", "normals")}
-        rows.append(row | (_write_parts(told, targets[file], force) if parts else {}))
-    if output is not None and not parts and rows:
+        write = {"parts": _write_parts, "normals": _write_normals}.get(kind)
+        rows.append(row | (write(told, targets[file], force) if write else {}))
+    if output is not None and not kind and rows:
         _write_csv(rows, targets[files[0]])
     return Outcome({"files": rows}, lambda t: _show(t, rows), first)
 
 
-def _targets(files: tuple[str, ...], output: str | None, parts: bool, force: bool
+def _targets(files: tuple[str, ...], output: str | None, kind: str, force: bool
              ) -> dict[str, Path]:
     """Return where each file's answer goes; nothing is computed if something would be lost."""
-    if output is None and not parts:
+    if output is None and not kind:
         return {}
-    targets = {file: Path(output or Path(file).parent) / f"{Path(file).stem}.parts.ply"
-               if parts else Path(output or "") / "predictions.csv" for file in files}
-    if parts and len(set(targets.values())) < len(targets):
+    targets = {file: Path(output or Path(file).parent) / f"{Path(file).stem}.{kind}.ply"
+               if kind else Path(output or "") / "predictions.csv" for file in files}
+    if kind and len(set(targets.values())) < len(targets):
         raise UsageError("two files of one name would be written to one place", where="--output",
                          hint="leave -o out, or predict them one after the other")
-    for path in [*targets.values(), *(p.with_suffix(".json") for p in targets.values() if parts)]:
+    beside = [p.with_suffix(".json") for p in targets.values() if kind == "parts"]
+    for path in [*targets.values(), *beside]:
         if path.exists() and not force:
             raise UsageError("the file exists already", where=str(path),
                              hint="--force overwrites it, -o names another folder")
@@ -99,6 +103,15 @@ def _write_parts(told: Any, path: Path, force: bool) -> dict[str, Any]:
     return {"labels_file": path, "parts": {name: count for name, count in counts if count}}
 
 
+def _write_normals(told: Any, path: Path, force: bool) -> dict[str, Any]:
+    """Write the cloud with all its attributes and the network's normals."""
+    from pcinv import io
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    io.write(path, told.cloud, force=force)
+    return {"normals_file": path}
+
+
 def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
     from pcinv.engine.files import write_atomic
 
@@ -112,6 +125,10 @@ def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
 
 def _show(talk: Talk, rows: list[dict[str, Any]]) -> None:
     for row in rows:
+        if "normals_file" in row:
+            talk.result(f"{row['file']}: {row['num_points']:,} normals, of either sign, written to "
+                        f"{row['normals_file']}")
+            continue
         if "labels_file" in row:
             parts = ", ".join(f"{name} {count:,}" for name, count in row["parts"].items())
             talk.result(f"{row['file']}: {parts}; written to {row['labels_file']}")

@@ -12,7 +12,7 @@ from pcinv.errors import UsageError
 from pcinv_cli.failures import Failure
 from pcinv_cli.output import Outcome, Talk, to_plain
 from pcinv_cli.reports import check_report, command_line
-from pcinv_cli.viewing import MOST_SHOWN, show
+from pcinv_cli.viewing import MOST_SHOWN, show_also
 
 _ADVICE = (
     ("scale mismatch", "write both clouds in the same units, or --scale finds the scale as well"),
@@ -107,7 +107,7 @@ def _look(talk: Talk, source: str, target: str, found: Any, view: bool, report: 
         report_of_pair(scene, found, command_line()).save(report, force=force)
         talk.say(f"wrote {report}")
     if view:
-        show(talk, scene)
+        show_also(talk, scene)
 
 
 def _gate(result: dict[str, Any]) -> Failure | None:

@@ -17,6 +17,7 @@ from pcinv_cli.output import Outcome, Talk, to_plain
 from pcinv_cli.progress import TrainingProgress
 
 _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.preset",
+          "head": "model.head",
           "dataset": "data.dataset", "root": "data.root", "protocol": "data.protocol",
           "epochs": "train.epochs", "device": "train.device", "seed": "seed"}
 
@@ -32,9 +33,12 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
 @click.option("--backbone", type=params.BACKBONE, metavar="NAME",
               help="Backbone, see pcinv models.  [default: risurconv]")
 @click.option("--task", type=params.TASK, metavar="NAME",
-              help="classification, part_segmentation, matching.  [default: classification]")
+              help="classification, part_segmentation, normals, matching, pose.  [default: "
+                   "classification]")
 @click.option("--preset", type=params.PRESET, metavar="light|paper",
               help="Sizes of the network.  [default: the backbone's first]")
+@click.option("--head", type=params.HEAD, metavar="linear|matryoshka|relative",
+              help="Of a classifier; matryoshka: short vectors to search with.  [default: linear]")
 @click.option("--dataset", type=params.DATASET, metavar="NAME",
               help="Data set, see pcinv data list.  [default: shapes]")
 @click.option("--root", type=click.Path(), metavar="DIR", help="Folder of your copy of it.")
@@ -157,8 +161,9 @@ def _measured(talk: Talk, run: Any, config: Any) -> Outcome:
     except DatasetError as error:
         talk.warn("no-test-split", f"metrics are those of the validation part: {error.message}")
         lines = [f"validation, rotation {run.rotation}: {figures(run.metrics)}"]
-    following = [f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}",
-                 f"pcinv predict {run.path} FILE"]
+    following = [f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}"]
+    if config.model.task != "pose":
+        following.append(f"pcinv predict {run.path} FILE")
 
     def show(talk: Talk) -> None:
         for line in lines:

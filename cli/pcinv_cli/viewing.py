@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 2_000_000
 """Points that are drawn, unless a person says otherwise."""
-WINDOW_KEYS = "keys: H help, C colours, +/- size of points, R reset, S picture, Q close"
+WINDOW_KEYS = "H help, C colours, +/- size of points, R reset, S picture, Q close"
 
 
 def show(talk: Talk, what: Scene | Frames, *, web: bool = False, port: int | None = None,
-         browser: bool = True, format: str | None = None, **view: Any) -> dict[str, Any]:
-    """Show until the person closes it; return where it was shown.
+         browser: bool = True, **view: Any) -> dict[str, Any]:
+    """Show until the person closes it, Ctrl-C or SIGTERM; return where it was shown.
 
-    format : of the files, where their content does not tell.
-    view : `look`, `up`, `point_size`.
+    view : `look`, `up`, `point_size`, and `format` where the content of files does not tell.
 
     Raises DependencyError, with what to install or ask for instead, where neither works.
     """
@@ -29,12 +28,20 @@ def show(talk: Talk, what: Scene | Frames, *, web: bool = False, port: int | Non
         from pcinv.vis.window import show as show_window
 
         try:
-            talk.say(f"opening a window; {WINDOW_KEYS}")
-            show_window(what, format=format, said=talk.say, **view)
+            show_window(what, said=talk.say, ready=lambda: talk.say(
+                f"showing a window; keys: {WINDOW_KEYS}"), **view)
             return {"shown": "window", "address": None}
         except DeviceError as error:
             talk.warn("no-window", f"{error.message}: the page is shown instead")
     return {"shown": "web", "address": _serve(talk, what, port, browser, view)}
+
+
+def show_also(talk: Talk, scene: Scene) -> None:
+    """Show what a verb has found; that it cannot be shown is a warning, and the answer stays."""
+    try:
+        show(talk, scene)
+    except DependencyError as error:
+        talk.warn("not-shown", f"not shown: {error.message}; {error.hint}")
 
 
 def _serve(talk: Talk, what: Scene | Frames, port: int | None, browser: bool,
@@ -52,7 +59,4 @@ def _serve(talk: Talk, what: Scene | Frames, port: int | None, browser: bool,
     except DependencyError as error:
         raise DependencyError(error.message, where=error.where,
                               hint=f"{error.hint}; or --screenshot p.png, --html p.html") from error
-    except KeyboardInterrupt:  # how a person ends it
-        if not address:
-            raise
     return address[0]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from pcinv.engine.check_matching import NUM_POINTS, answers_of
+from pcinv.engine.check_pose import Posed
 from pcinv.engine.datasets import load_dataset
 from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import hyper_of, load_model
 from pcinv.errors import unknown_name
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
-from pcinv.models.registry import MATCHERS, create_model, find_spec
+from pcinv.models.registry import MATCHERS, POSE_NETWORKS, create_model, find_spec
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _NUM_CLASSES = {"classification": 40, "part_segmentation": 50}
@@ -32,8 +35,9 @@ def check(
 
     The clouds are generated shapes, once with their exact normals and once with normals
     estimated after each change. Of a matcher, which needs normals that tell the sides, it is the
-    descriptors that are compared, with exact normals alone. See `measure_invariance` for the
-    search.
+    descriptors that are compared, with exact normals alone; of an estimator of normals how these
+    stand to the cloud; of a network of pairs where it puts the points of one cloud. See
+    `measure_invariance` for the search.
 
     Parameters
     ----------
@@ -49,6 +53,7 @@ def check(
     if dtype not in _DTYPES:
         raise unknown_name("dtype", dtype, _DTYPES)
     name = str(target)
+    task = "pose" if name in POSE_NETWORKS else task
     num_categories = 0
     if name in MATCHERS:
         torch.manual_seed(seed)
@@ -76,6 +81,34 @@ def check(
     is_matcher = name in MATCHERS
     if is_matcher:
         model = answers_of(model, draw(-1)[:2])
+    elif getattr(model, "task", "") == "normals":
+        model = Slopes(model)
+    elif getattr(model, "task", "") == "pose":
+        model = Posed(model, draw(-1)[0])
     model = model.to(pick_device(device), _DTYPES[dtype])
-    return measure_invariance(model, draw, backbone=name, rotations=rotations, seed=seed,
-                              with_normals=(True,) if is_matcher else (True, False))
+    report = measure_invariance(model, draw, backbone=name, rotations=rotations, seed=seed,
+                                with_normals=(True,) if is_matcher else (True, False))
+    named = {Slopes: "normals", Posed: "pose"}
+    return replace(report, task=named.get(type(model), report.task))
+
+
+class Slopes(nn.Module):
+    """What of a network's normals n does not turn with the cloud, nor change with their sign.
+
+    (n . x)^2 and (n . C x)^2 at each point x relative to the mean, C being the scatter of all.
+    """
+
+    task = "part_segmentation"  # an answer for each point
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, xyz: Tensor, normal: Tensor | None = None) -> Tensor:
+        n = self.model(xyz, normal)
+        exact = xyz.double()
+        local = exact - exact.mean(1, keepdim=True)
+        spread = local.mT @ local / local.square().sum((1, 2), keepdim=True)
+        both = torch.stack([local, local @ spread], dim=2).to(n.dtype)  # (B, N, 2, 3)
+        slopes: Tensor = (both * n[:, :, None]).sum(-1).square()
+        return slopes

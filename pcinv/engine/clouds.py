@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pcinv.engine import datasets
 from pcinv.engine.config import AugmentConfig
-from pcinv.engine.seed import AUGMENT, ORDER, ROTATE, generator
+from pcinv.engine.seed import AUGMENT, ORDER, POSE, ROTATE, generator
 from pcinv.errors import DatasetError, PcinvError
 from pcinv.geometry.normals import estimate_normals
+from pcinv.geometry.rotation import random_rotation
 from pcinv.geometry.transforms import dropout_points, jitter, rotate, scale, shift, stretch
 from pcinv.tasks import Batch, Item, collate
 
@@ -39,6 +41,8 @@ class Clouds(Dataset[Any]):
         and its index alone.
     normals : "data" passes the data's normals on, "estimate" passes on normals that are estimated
         once (for training only), "none" leaves them to the network.
+    pairs : add to each cloud the same one, turned uniformly at random and in another order; in
+        training otherwise in each epoch.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class Clouds(Dataset[Any]):
         seed: int,
         augment: AugmentConfig | None = None,
         normals: str = "none",
+        pairs: bool = False,
     ) -> None:
         self.source = source
         self.rotation = rotation
         self.seed = seed
         self.augment = augment
         self.normals = normals
+        self.pairs = pairs
         self.estimated = _estimate_all(source) if normals == "estimate" else None
 
     def __len__(self) -> int:
@@ -68,6 +74,17 @@ class Clouds(Dataset[Any]):
             return error
 
     def __getitem__(self, key: Key) -> Item:
+        item = self._turned(key)
+        if not self.pairs:
+            return item
+        epoch, index = key
+        random = generator(self.seed, POSE, index, *(() if self.augment is None else (epoch,)))
+        rotation = random_rotation(generator=random, dtype=torch.float64)
+        order = torch.randperm(len(item.xyz), generator=random)
+        second = (item.xyz[order].double() @ rotation.T).to(item.xyz.dtype)
+        return replace(item, second=second, rotation=rotation)
+
+    def _turned(self, key: Key) -> Item:
         epoch, index = key
         sample = self.source[index]
         xyz = _points(sample.xyz)

@@ -21,6 +21,7 @@ from pcinv.errors import ConfigError, nearest
 from pcinv.limits import MAX_HEADER_BYTES
 from pcinv.models.registry import get_spec
 
+HEADS = ("linear", "matryoshka", "relative")
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Tree = dict[str, Any]
 Count = Annotated[int, Field(ge=1)]
@@ -31,12 +32,20 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    """Which network: a row of the table of backbones, one of its presets, changes to it."""
+    """Which network: a row of the table of backbones, one of its presets, changes to it.
+
+    head : of a classifier: "linear" is the backbone's own; "matryoshka" makes every prefix of the
+        vector of a cloud usable, "relative" tells a cloud by its likeness to others.
+    head_options : fields of `pcinv.nn.embedding_heads.MatryoshkaOptions` or `RelativeOptions`.
+    """
 
     backbone: str = "risurconv"
     preset: str | None = None
-    task: Literal["classification", "part_segmentation", "matching"] = "classification"
+    task: Literal["classification", "part_segmentation", "normals", "matching", "pose"] = (
+        "classification")
     overrides: Tree = Field(default_factory=dict)
+    head: Literal["linear", "matryoshka", "relative"] = "linear"
+    head_options: Tree = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -129,7 +138,7 @@ class Config:
 
 
 _ADAPTER = TypeAdapter(Config)
-_OPEN_TABLES = ("model.overrides", "data.options")
+_OPEN_TABLES = ("model.overrides", "model.head_options", "data.options")
 
 
 def to_tree(config: Config) -> Tree:

@@ -87,8 +87,14 @@ def load_split(config: Config, split: str) -> Dataset:
     data = config.data
     return load_dataset(
         data.dataset, root=data.root, split=split, num_points=data.num_points, seed=config.seed,
-        val_fraction=data.val_fraction, limit=data.limit, task=config.model.task, **data.options,
+        val_fraction=data.val_fraction, limit=data.limit, task=task_of_data(config.model.task),
+        **data.options,
     )
+
+
+def task_of_data(task: str) -> str:
+    """Return the task that a data set must be for: any classified shapes serve the other ones."""
+    return "classification" if task in ("pose", "normals") else task
 
 
 def labels_of(dataset: Dataset, task: str) -> Labels:
@@ -121,9 +127,13 @@ def pick_normals(config: Config, dataset: Dataset) -> Literal["data", "estimate"
 
     Raises
     ------
-    ConfigError where the data's normals are asked for and there are none.
+    ConfigError where the data's normals are asked for and there are none, or to be learned.
     """
     wanted = config.data.normals
+    if config.model.task == "normals" and (wanted not in ("auto", "data")
+                                           or not dataset.has_normals):
+        raise ConfigError("normals are learned of those of the data", where="data.normals",
+                          hint="a data set with normals, as shapes, and data.normals=data")
     if wanted == "auto":
         return "data" if dataset.has_normals else "estimate"
     if wanted == "data" and not dataset.has_normals:

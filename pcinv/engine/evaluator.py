@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from pcinv.engine.clouds import Clouds, evaluation_loader
-from pcinv.engine.datasets import labels_of, load_dataset
+from pcinv.engine.datasets import labels_of, load_dataset, task_of_data
 from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import LoadedModel, check_labels, load_model
 from pcinv.engine.measure import measure
 from pcinv.geometry.transforms import parse_protocol
-from pcinv.tasks import Batch, get_task
+from pcinv.tasks import Batch, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,10 @@ class Evaluation:
     """What a network reached on a data set.
 
     run : what was given.  weights : the file that was used.
-    metrics : `oa`, `macc`, `loss`; for parts `instance_miou`, `class_miou`, `oa`, `loss`.
-    per_class : accuracy, or mean IoU, of each class that is present.
-    confusion : counts, a row for each true class; None for parts.
+    metrics : `oa`, `macc`, `loss`; for parts `instance_miou`, `class_miou`, `oa`, `loss`; for
+        poses `mean_deg`, `median_deg`, `max_deg`, `within_5deg`, `within_10deg`, `loss`.
+    per_class : accuracy, mean IoU, or mean angle, of each class that is present.
+    confusion : counts, a row for each true class; None for parts and poses.
     normals : "data", or "estimate" where the network estimated them.
     """
 
@@ -122,8 +123,8 @@ def prepare(
         options = data.options if dataset == data.dataset else {}
     source = load_dataset(
         dataset, root=None if root is None else str(root), split=split, num_points=data.num_points,
-        seed=config.seed, val_fraction=data.val_fraction, limit=limit, task=config.model.task,
-        **options,
+        seed=config.seed, val_fraction=data.val_fraction, limit=limit,
+        task=task_of_data(config.model.task), **options,
     )
     check_labels(meta.labels, labels_of(source, config.model.task), loaded.path)
     rotation = parse_protocol(data.protocol).test if rotation is None else rotation
@@ -132,7 +133,8 @@ def prepare(
         logger.warning("%s has no normals, the network was trained with some: it estimates them",
                        dataset)
     # normals are never estimated ahead: the network sees turned points, as it would in use
-    clouds = Clouds(source, rotation=rotation, seed=seed, normals="data" if is_given else "none")
+    clouds = Clouds(source, rotation=rotation, seed=seed, normals="data" if is_given else "none",
+                    pairs=config.model.task == "pose")
     run = str(loaded.path if isinstance(target, LoadedModel) else target)
     return Prepared(run, loaded, clouds, dataset, split, place)
 
@@ -147,7 +149,7 @@ def evaluate_prepared(
     """
     loaded, clouds, place = prepared.loaded, prepared.clouds, prepared.device
     meta = loaded.meta
-    task = get_task(meta.config.model.task)
+    task = task_of(meta.config.model.task, loaded.model)
     state = measure(loaded.model, evaluation_loader(clouds, batch_size, workers, place), task,
                     meta.labels, device=place, num_categories=meta.num_categories, watch=watch)
     confusion = state.get("confusion")

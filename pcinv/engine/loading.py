@@ -16,6 +16,7 @@ from pcinv.engine.checkpoint import ModelMeta, Weights, load_weights
 from pcinv.engine.config import Config
 from pcinv.errors import CheckpointError, ConfigError
 from pcinv.models.registry import create_model
+from pcinv.nn.headed import with_head
 from pcinv.tasks import Labels, get_task
 
 
@@ -33,17 +34,23 @@ def build_model(config: Config, labels: Labels, num_categories: int) -> nn.Modul
 
     Raises
     ------
-    ConfigError where its clouds would have too few points.
+    ConfigError where its clouds would have too few points, or the head does not fit.
     """
+    num_outputs = get_task(config.model.task).functions.num_outputs(labels)
     model = create_model(
         config.model.backbone, task=config.model.task, preset=config.model.preset,
-        num_classes=get_task(config.model.task).functions.num_outputs(labels),
-        num_categories=num_categories, **config.model.overrides,
+        num_classes=num_outputs, num_categories=num_categories, **config.model.overrides,
     )
     least: Any = model.min_points
     if config.data.num_points < least:
         raise ConfigError(f"{config.data.num_points} points, {config.model.backbone} needs {least}",
                           where="data.num_points", hint=f"--set data.num_points={least}")
+    head, options = config.model.head, config.model.head_options
+    if head != "linear":
+        return with_head(model, head, num_outputs, config.data.num_points, options)
+    if options:
+        raise ConfigError("the head linear takes no options", where="model.head_options",
+                          hint="--set model.head=matryoshka, or relative")
     return model
 
 

@@ -16,10 +16,27 @@ State = dict[str, Tensor]
 
 
 def forward(model: nn.Module, batch: Batch, num_categories: int) -> Tensor:
-    """Return the logits of a batch; a network that is told the category gets it."""
+    """Return the logits of a batch; a network that is told the category gets it.
+
+    A batch of pairs goes to a network of pairs; its rotations come back.
+    """
+    if batch.second is not None:
+        rotation: Tensor = model(batch.xyz, batch.second)
+        return rotation
     logits: Tensor = model(
         batch.xyz, batch.normal, category=batch.label if num_categories else None)
     return logits
+
+
+def outputs(model: nn.Module, batch: Batch, num_categories: int) -> Tensor:
+    """Return what the task works on: logits, of every prefix (B, G, K) where there are prefixes.
+
+    model : the network, or what a launcher has wrapped it in.
+    """
+    if getattr(getattr(model, "module", model), "nesting", ()):
+        logits: Tensor = model(batch.xyz, batch.normal, every_prefix=True)
+        return logits
+    return forward(model, batch, num_categories)
 
 
 def measure(
@@ -48,7 +65,7 @@ def measure(
     try:
         with torch.inference_mode():
             for batch in map(lambda batch: batch.to(device), iterate(loader)):
-                logits = forward(model, batch, num_categories).float()
+                logits = outputs(model, batch, num_categories).float()
                 if not torch.isfinite(logits).all():
                     bad = ~torch.isfinite(logits).flatten(1).all(1)
                     raise NonFiniteError(
@@ -58,7 +75,7 @@ def measure(
                 losses = task.functions.loss(logits, batch, 0.0)
                 task.functions.update(state, logits, batch, losses, labels)
                 if watch is not None:
-                    watch(batch, logits)
+                    watch(batch, logits[:, -1] if getattr(model, "nesting", ()) else logits)
                 if stop():
                     break
     finally:

@@ -30,7 +30,7 @@ def report_non_finite(
     Each process writes files of its own, since the fault may lie in the clouds of one alone.
     """
     named = {"xyz": batch.xyz, "normal": batch.normal, "label": batch.label, "part": batch.part,
-             "index": batch.index}
+             "index": batch.index, "second": batch.second, "rotation": batch.rotation}
     tensors = {name: v.detach().cpu().contiguous() for name, v in named.items() if v is not None}
     stem = f"nonfinite-step{step:07d}" + (f"-rank{rank}" if rank else "")
     write_atomic(run / f"{stem}.safetensors", safetensors.torch.save(tensors))

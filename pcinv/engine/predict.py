@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pcinv.checks import check_count, check_points
+from pcinv.checks import check_count
 from pcinv.engine.checkpoint import ModelMeta
+from pcinv.engine.inputs import Input, PreparedInput, prepare_input
 from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import LoadedModel, load_model
-from pcinv.engine.seed import THIN, generator
-from pcinv.errors import InputError, NonFiniteError, ShapeError, UsageError, unknown_name
-from pcinv.geometry.transforms import normalize_unit_ball
-from pcinv.io import read_cloud
+from pcinv.errors import NonFiniteError, UsageError, unknown_name
 from pcinv.metrics.segmentation import restrict
-from pcinv.ops import farthest_point_sample, knn
+from pcinv.ops import knn
 from pcinv.types import PointCloud
-
-logger = logging.getLogger(__name__)
-
-_DENSE = 8
-"""Farthest points are chosen among at most this many times as many points."""
-
-Input = str | os.PathLike[str] | NDArray[Any] | Tensor | PointCloud
 
 
 @dataclass(frozen=True)
@@ -40,13 +29,14 @@ class Prediction:
 
     file : path, or "input 3" for an array.
     label, confidence : the likeliest class and its probability; for parts the given category and
-        the mean probability of the points' parts.
-    top : the likeliest classes, each with `label` and `confidence`; empty for parts.
+        the mean probability of the points' parts; for normals None and not a number.
+    top : the likeliest classes, each with `label` and `confidence`; empty for parts and normals.
     num_points, num_used : points of the file, and of these the ones that the network saw.
-    normals : "data" where the network saw the file's normals, "estimate" where it saw none.
+    normals : "data" where the network saw the file's normals, "estimate" where it saw none;
+        "answer" where they are what it was asked for.
     labels : (N,) int64 part label of each point of the file; None for classes.
     part_names : name of each part label.
-    cloud : the points that `labels` belongs to; None for classes.
+    cloud : the points that `labels` belongs to, or that the normals were put on; None for classes.
     """
 
     file: str
@@ -72,7 +62,7 @@ def predict(
     category: str | None = None,
     which: str = "best",
 ) -> list[Prediction]:
-    """Predict the class of each input, or the part of each of its points.
+    """Predict the class of each input, or the part or the normal of each of its points.
 
     Parameters
     ----------
@@ -87,7 +77,8 @@ def predict(
     Raises
     ------
     InputError for a cloud with too few points or without extent, FileFormatError for a bad file.
-    CheckpointError for damaged weights.  UsageError where the category is missing.
+    CheckpointError for damaged weights.  UsageError where the category is missing, or where the
+    network is one of poses.
     """
     if points is not None:
         check_count(points, "points")
@@ -95,35 +86,27 @@ def predict(
     place = pick_device(device)
     loaded = target if isinstance(target, LoadedModel) else load_model(target, which=which)
     network, meta = loaded.model.to(place), loaded.meta
+    if meta.config.model.task == "pose":
+        raise UsageError("a network of poses looks at two clouds, not at one", where="target",
+                         hint="pcinv eval RUN measures it; pcinv register A B aligns two files")
     kind = _category(meta, category)
-    count = meta.config.data.num_points if points is None else points
+    is_normals = meta.config.model.task == "normals"
     said = []
     for number, item in enumerate(inputs):
-        cloud, name = _open(item, number, count, seed)
-        least: Any = network.min_points
-        if min(len(cloud), count) < least:
-            raise InputError(f"{min(len(cloud), count)} points, the network needs {least}",
-                             where=name, hint="use a denser cloud, or sample the mesh")
-        xyz = torch.from_numpy(np.ascontiguousarray(cloud.xyz, dtype=np.float32))
-        check_points(xyz, name, batched=False)
-        chosen = _choose(xyz, count, seed)
-        seen, _, radius = normalize_unit_ball(xyz[chosen])
-        if not float(radius) > 0:
-            raise InputError("all points are alike, the cloud has no extent", where=name,
-                             hint="check the file")
-        normal = _unit_normals(cloud, name) if meta.normals == "data" else None
-        if normal is not None:
-            normal = normal[chosen][None].to(place)
+        made = prepare_input(item, number, loaded, points=points, seed=seed, quiet=is_normals)
+        normal = None if made.normal is None else made.normal[None].to(place)
         told = None if not meta.num_categories else torch.tensor([kind], device=place)
         with torch.inference_mode():
-            logits = network(seen[None].to(place), normal, category=told)[0].float().cpu()
+            logits = network(made.seen[None].to(place), normal, category=told)[0].float().cpu()
         if not torch.isfinite(logits).all():
-            raise NonFiniteError("the network's output is not finite", where=name,
+            raise NonFiniteError("the network's output is not finite", where=made.name,
                                  hint="look at this cloud; try another checkpoint")
-        common = {"file": name, "num_points": len(cloud), "num_used": len(chosen),
+        common = {"file": made.name, "num_points": len(made.xyz), "num_used": len(made.chosen),
                   "normals": "estimate" if normal is None else "data"}
         if meta.config.model.task == "part_segmentation":
-            said.append(_parts(meta, kind, logits, xyz, chosen, cloud, common))
+            said.append(_parts(meta, kind, logits, made, common))
+        elif is_normals:
+            said.append(_normals(logits, made, common))
         else:
             said.append(_classes(meta, logits, top, common))
     return said
@@ -141,9 +124,7 @@ def _parts(
     meta: ModelMeta,
     kind: int,
     logits: Tensor,
-    xyz: Tensor,
-    chosen: Tensor,
-    cloud: PointCloud,
+    made: PreparedInput,
     common: dict[str, Any],
 ) -> Prediction:
     """Label the chosen points, and every other point as the nearest of these."""
@@ -151,12 +132,32 @@ def _parts(
     best = restrict(logits[None], allowed[None])[0]
     share = logits.masked_fill(~allowed, -torch.inf).softmax(-1).amax(-1)
     labels = best
-    if len(chosen) < len(xyz):
-        labels = best[knn(xyz[None], xyz[chosen][None], 1).index[0, :, 0]]
-        labels[chosen] = best
+    if len(made.chosen) < len(made.xyz):
+        seen = made.xyz[made.chosen]
+        labels = best[knn(made.xyz[None], seen[None], 1).index[0, :, 0]]
+        labels[made.chosen] = best
     return Prediction(label=meta.labels.class_names[kind], confidence=float(share.mean()),
-                      labels=labels.numpy(), part_names=meta.labels.part_names, cloud=cloud,
-                      **common)
+                      labels=labels.numpy(), part_names=meta.labels.part_names,
+                      cloud=made.cloud, **common)
+
+
+def _normals(normal: Tensor, made: PreparedInput, common: dict[str, Any]) -> Prediction:
+    """Put normals on the chosen points, and on every other point that of the nearest of these.
+
+    Their sign is not known: each is turned away from the centroid.
+    """
+    normal = torch.where((normal * made.seen).sum(-1, keepdim=True) < 0, -normal, normal)
+    if len(made.chosen) < len(made.xyz):
+        seen = made.xyz[made.chosen]
+        nearest = knn(made.xyz[None], seen[None], 1).index[0, :, 0]
+        nearest[made.chosen] = torch.arange(len(made.chosen))
+        normal = normal[nearest]
+    else:
+        normal = normal[made.chosen.argsort()]
+    attributes = {**made.cloud.attributes, "normal": normal.numpy()}
+    return Prediction(label=None, confidence=float("nan"),
+                      cloud=replace(made.cloud, attributes=attributes),
+                      **{**common, "normals": "answer"})
 
 
 def _category(meta: ModelMeta, name: str | None) -> int:
@@ -170,45 +171,3 @@ def _category(meta: ModelMeta, name: str | None) -> int:
         raise UsageError("the network must be told the category of the files", where="category",
                          hint=f"one of {', '.join(names)}")
     return 0
-
-
-def _open(item: Input, number: int, count: int, seed: int) -> tuple[PointCloud, str]:
-    if isinstance(item, PointCloud):
-        return item, f"input {number}"
-    if isinstance(item, str | os.PathLike):
-        return read_cloud(item, points=_DENSE * count, seed=seed), str(item)
-    array = np.asarray(item)
-    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "fiu":
-        raise ShapeError(f"expected numbers (N, 3), got {array.dtype} {array.shape}",
-                         where=f"input {number}", hint="one row of x, y, z for each point")
-    wide = array.astype(np.float64)
-    origin = wide[0] if len(wide) and np.isfinite(wide[0]).all() else np.zeros(3)
-    return PointCloud((wide - origin).astype(np.float32), origin), f"input {number}"
-
-
-def _choose(xyz: Tensor, count: int, seed: int) -> Tensor:
-    """Return the rows of the points that the network sees; all of them where there are few."""
-    total = len(xyz)
-    if total <= count:
-        return torch.arange(total)
-    rows = torch.arange(total)
-    if total > _DENSE * count:
-        drawn = torch.randperm(total, generator=generator(seed, THIN))[: _DENSE * count]
-        rows = drawn.sort().values
-    return rows[farthest_point_sample(xyz[rows][None], count)[0]]
-
-
-def _unit_normals(cloud: PointCloud, name: str) -> Tensor | None:
-    """Return the cloud's normals at length one; None where it has none that can be used."""
-    if cloud.normal is None:
-        logger.warning("%s has no normals, the network was trained with some: it estimates them",
-                       name)
-        return None
-    normal = torch.from_numpy(np.ascontiguousarray(cloud.normal, dtype=np.float32))
-    length = normal.norm(dim=-1, keepdim=True)
-    if not torch.isfinite(length).all() or (length == 0).any():
-        logger.warning("%s has normals that are zero or not finite: the network estimates all",
-                       name)
-        return None
-    unit: Tensor = normal / length
-    return unit

@@ -28,7 +28,7 @@ from pcinv.engine.loading import check_labels, check_same, hyper_of, put_weights
 from pcinv.engine.measure import State
 from pcinv.engine.optim import optimizer_state, restore_optimizer
 from pcinv.engine.tracking import JsonLines
-from pcinv.tasks import Labels, get_task
+from pcinv.tasks import Labels, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Session:
         self.run, self.config, self.labels = run, config, labels
         self.network, self.optimizer, self.accelerator = network, optimizer, accelerator
         self.normals, self.num_categories = normals, num_categories
-        self.task = get_task(config.model.task)
+        self.task = task_of(config.model.task, network)
         self.step = self.epoch = self.batch = 0
         self.best: tuple[float, float] | None = None  # score, -loss
         self.metrics_bytes = 0

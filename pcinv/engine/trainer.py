@@ -21,6 +21,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from pcinv.engine import runs
+from pcinv.engine.anchors import give_anchors
 from pcinv.engine.checkpoint import load_weights
 from pcinv.engine.clouds import Clouds, EpochOrder, evaluation_loader, iterate, training_loader
 from pcinv.engine.config import Config, dump_config, flatten, to_tree
@@ -28,7 +29,7 @@ from pcinv.engine.datasets import Dataset, labels_of, load_split, pick_normals
 from pcinv.engine.files import write_atomic
 from pcinv.engine.launch import any_process, make_accelerator, share_buffers
 from pcinv.engine.loading import build_model, check_same
-from pcinv.engine.measure import State, forward, measure
+from pcinv.engine.measure import State, measure, outputs
 from pcinv.engine.memory import keep_freed_memory
 from pcinv.engine.nonfinite import report_non_finite
 from pcinv.engine.optim import learning_rate, make_optimizer
@@ -40,7 +41,7 @@ from pcinv.engine.signals import StopRequest
 from pcinv.errors import ConfigError, DatasetError, Interrupted, LimitError, PcinvError, UsageError
 from pcinv.geometry.transforms import parse_protocol
 from pcinv.losses import log_prior
-from pcinv.tasks import get_task
+from pcinv.tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -148,31 +149,33 @@ def _train(
     if device.type == "cpu":
         keep_freed_memory()
     protocol = parse_protocol(config.data.protocol)
-    task = get_task(config.model.task)
 
     # data
     labels = labels_of(train_data, config.model.task)
-    is_parts = config.model.task == "part_segmentation"
+    is_parts, is_pose = (config.model.task == name for name in ("part_segmentation", "pose"))
     num_categories = len(labels.class_names) if is_parts and len(labels.class_names) > 1 else 0
 
     # network
     seed_all(config.seed)  # every process starts from the same weights
     network = build_model(config, labels, num_categories).to(device)
-    normals = pick_normals(config, train_data)
+    task = task_of(config.model.task, network)
+    normals = "none" if is_pose else pick_normals(config, train_data)
     optimizer = make_optimizer(config.optim, network.parameters())
     seed_all(config.seed, rank)
 
     prior = None
     if config.optim.balance > 0:
-        if is_parts:
-            raise ConfigError("the loss of parts cannot be balanced", where="optim.balance",
+        if config.model.task != "classification":
+            raise ConfigError(f"the loss of {config.model.task} cannot be balanced",
+                              where="optim.balance",
                               hint="--set optim.balance=0")
         prior = log_prior(torch.as_tensor(train_data.labels), len(labels.class_names),
                           config.optim.balance).to(device)
 
     # batches
     clouds = Clouds(train_data, rotation=protocol.train, seed=config.seed, augment=config.augment,
-                    normals=normals)
+                    normals=normals, pairs=is_pose)
+    give_anchors(network, clouds)
     order = EpochOrder(len(clouds), config.train.batch_size, config.seed, rank, world)
     sizes = order.sizes()
     if not sizes:
@@ -182,7 +185,7 @@ def _train(
     val_loader = None
     if config.data.val_fraction > 0:
         val_clouds = Clouds(load_split(config, "val"), rotation=protocol.test, seed=config.seed,
-                            normals="data" if normals == "data" else "none")
+                            normals="data" if normals == "data" else "none", pairs=is_pose)
         val_loader = evaluation_loader(val_clouds, config.train.batch_size, config.train.workers,
                                        device, rank, world)
 
@@ -205,7 +208,7 @@ def _train(
             rate = learning_rate(config.optim, session.step, len(sizes), pace.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            logits = forward(model, batch, num_categories).float()
+            logits = outputs(model, batch, num_categories).float()
             adjusted = logits if prior is None else logits + prior
             losses = task.functions.loss(adjusted, batch, config.optim.label_smoothing)
             loss = losses.sum() * world / size  # gradients are averaged over the processes

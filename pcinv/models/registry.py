@@ -47,6 +47,10 @@ _PRESETS = {
     "paper": "the sizes of the paper",
 }
 
+_BODY_PRESETS = {"light": "for a CPU: fewer channels, one graph for all layers",
+                 "paper": "the sizes of the paper"}
+_BODY_TASKS = ("classification", "part_segmentation", "normals")
+
 BACKBONES: dict[str, BackboneSpec] = {
     spec.name: spec
     for spec in (
@@ -69,6 +73,88 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=("classification", "part_segmentation"),
             presets=_PRESETS,
             min_points=4,
+        ),
+        BackboneSpec(
+            name="parot",
+            title="PaRot: patches, frames that turn with them, and how these lie to each other",
+            module="parot",
+            paper="Zhang, Yu, Zhang, Cai: AAAI 2023, arXiv 2302.02535; exact frames are ours",
+            symmetry="SO(3)",
+            tasks=("classification", "part_segmentation"),
+            presets=_PRESETS,
+            min_points=4,
+        ),
+        BackboneSpec(
+            name="vsformer",
+            title="VSFormer: transformer over the set of views, from cameras in principal axes",
+            module="vsformer",
+            paper="Sun, Wang, Cai, Wen: IEEE TVCG 31(4), 2025, arXiv 2409.09254; cameras are ours",
+            symmetry="SO(3)",
+            tasks=("classification",),
+            presets={"light": "for a CPU: 12 views of 32x32 pixels",
+                     "paper": "20 views of 224x224 pixels, the layers of AlexNet"},
+            min_points=4,
+            recipe={"augment": {"dropout": 0.2}},
+        ),
+        BackboneSpec(
+            name="pointnet",
+            title="PointNet, to compare with: not invariant",
+            module="pointnet",
+            paper="Qi, Su, Mo, Guibas: CVPR 2017, arXiv 1612.00593",
+            symmetry="none",
+            tasks=_BODY_TASKS,
+            presets=_BODY_PRESETS,
+            min_points=1,
+        ),
+        BackboneSpec(
+            name="dgcnn",
+            title="DGCNN, to compare with: not invariant",
+            module="dgcnn",
+            paper="Wang et al.: ACM TOG 38(5), 2019, arXiv 1801.07829",
+            symmetry="none",
+            tasks=_BODY_TASKS,
+            presets=_BODY_PRESETS,
+            min_points=1,
+        ),
+        BackboneSpec(
+            name="fa_pointnet",
+            title="Frame Averaging of PointNet, with weighted frames",
+            module="frame_averaging",
+            paper="Puny et al.: ICLR 2022, arXiv 2110.03336; the weights of frames are ours",
+            symmetry="SO(3)",
+            tasks=_BODY_TASKS,
+            presets=_BODY_PRESETS,
+            min_points=1,
+        ),
+        BackboneSpec(
+            name="fa_dgcnn",
+            title="Frame Averaging of DGCNN, with weighted frames",
+            module="frame_averaging",
+            paper="Puny et al.: ICLR 2022, arXiv 2110.03336; the weights of frames are ours",
+            symmetry="SO(3)",
+            tasks=_BODY_TASKS,
+            presets=_BODY_PRESETS,
+            min_points=1,
+        ),
+        BackboneSpec(
+            name="tinvnn_pointnet",
+            title="TinvNN: PointNet of points along their principal axes",
+            module="tinvnn",
+            paper="Zhang, Wang, Zhang, Cui, Zhu: arXiv 2112.12345; what it leaves open is ours",
+            symmetry="SIM(3)",
+            tasks=_BODY_TASKS,
+            presets=_BODY_PRESETS,
+            min_points=1,
+        ),
+        BackboneSpec(
+            name="tinvnn_dgcnn",
+            title="TinvNN: DGCNN of points along their principal axes",
+            module="tinvnn",
+            paper="Zhang, Wang, Zhang, Cui, Zhu: arXiv 2112.12345; what it leaves open is ours",
+            symmetry="SIM(3)",
+            tasks=_BODY_TASKS,
+            presets=_BODY_PRESETS,
+            min_points=1,
         ),
     )
 }
@@ -129,6 +215,30 @@ MATCHERS: dict[str, BackboneSpec] = {
 }
 """Networks that describe places, to be matched: scans go in, not clouds with a class."""
 
+POSE_NETWORKS: dict[str, BackboneSpec] = {
+    spec.name: spec
+    for spec in (
+        BackboneSpec(
+            name="posenet",
+            title="PoseNet: the rotation between two clouds, in a representation of choice",
+            module="posenet",
+            paper="Zhou, Barnes, Lu, Yang, Li: CVPR 2019, arXiv 1812.07035",
+            symmetry="T(3)",
+            tasks=("pose",),
+            presets={"light": "for a CPU: 0.34 million parameters",
+                     "paper": "the sizes of the paper: 1.19 million"},
+            min_points=1,
+            recipe={
+                "model": {"task": "pose"}, "data": {"protocol": "none/none"},
+                "augment": {"scale": [1.0, 1.0], "shift": 0.0, "dropout": 0.0},
+                "optim": {"lr": 1e-3, "weight_decay": 0.0, "label_smoothing": 0.0},
+                "train": {"epochs": 100, "batch_size": 16},
+            },
+        ),
+    )
+}
+"""Networks that see two clouds of one thing, and say how one is turned into the other."""
+
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -140,7 +250,7 @@ def weights_file(name: str) -> Path:
 
 def find_spec(name: str) -> BackboneSpec | None:
     """Return the row of `name`, of pcinv or of a package that adds it, or None."""
-    own = BACKBONES.get(name) or MATCHERS.get(name)
+    own = BACKBONES.get(name) or MATCHERS.get(name) or POSE_NETWORKS.get(name)
     found: BackboneSpec | None = own or plugins.find(plugins.BACKBONES, name, _fault)
     return found
 
@@ -166,7 +276,7 @@ def list_models(pattern: str = "*") -> list[str]:
     imported.
     """
     added = plugins.offered(plugins.BACKBONES, _fault)
-    return sorted(fnmatch.filter({*BACKBONES, *MATCHERS, *added}, pattern))
+    return sorted(fnmatch.filter({*BACKBONES, *MATCHERS, *POSE_NETWORKS, *added}, pattern))
 
 
 def _fault(spec: Any) -> str | None:

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 Hyper = TypeVar("Hyper", bound="DataclassInstance")
 
 
-def with_overrides(hyper: Hyper, overrides: dict[str, Any], name: str) -> Hyper:
+def with_overrides(
+    hyper: Hyper, overrides: dict[str, Any], name: str, where: str = "model"
+) -> Hyper:
     """Return the hyper-parameters of a method with some changed; lists become tuples.
+
+    where : the table of the configuration that they stand in.
 
     Raises ConfigError for one that the method does not have.
     """
@@ -22,7 +26,7 @@ def with_overrides(hyper: Hyper, overrides: dict[str, Any], name: str) -> Hyper:
     for key in overrides:
         if key not in known:
             near = nearest(key, known) or known
-            raise ConfigError(f"{name} has no hyper-parameter '{key}'", where=f"model.{key}",
+            raise ConfigError(f"{name} has no hyper-parameter '{key}'", where=f"{where}.{key}",
                               hint=f"did you mean {' or '.join(near)}?")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
     return dataclasses.replace(hyper, **values)

@@ -4,27 +4,34 @@
 `loss`, `new_state`, `update`, `compute`, `per_class`.
 """
 
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from torch import nn
 
 from pcinv.errors import unknown_name
-from pcinv.tasks import classification, matching, part_segmentation
+from pcinv.nn.embedding_heads import MatryoshkaHead
+from pcinv.nn.headed import Headed
+from pcinv.tasks import classification, matching, normals, part_segmentation, pose
+from pcinv.tasks.auxiliary import WithAuxiliary
 from pcinv.tasks.batch import Batch, Item, Labels, collate
+from pcinv.tasks.nested import Nested
 
-__all__ = ["TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task"]
+__all__ = ["TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task", "task_of"]
 
 
 class Task(NamedTuple):
     """A row: the functions of the task, and the metric by which the best epoch is chosen."""
 
-    functions: ModuleType
+    functions: Any
     score: str
 
 
 TASKS = {
     "classification": Task(classification, "oa"),
     "part_segmentation": Task(part_segmentation, "instance_miou"),
+    "normals": Task(normals, "within_10deg"),
     "matching": Task(matching, "inlier_ratio"),
+    "pose": Task(pose, "within_10deg"),
 }
 
 
@@ -33,3 +40,17 @@ def get_task(name: str) -> Task:
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
     return TASKS[name]
+
+
+def task_of(name: str, network: nn.Module) -> Task:
+    """Return the row of `name`, changed for networks that ask for it.
+
+    For a network with prefixes it measures each of them; the loss of a network includes its own.
+    """
+    task = get_task(name)
+    if isinstance(network, Headed) and isinstance(network.head, MatryoshkaHead):
+        task = Task(Nested(network.head), task.score)
+    backbone = network.backbone if isinstance(network, Headed) else network
+    if hasattr(backbone, "take_auxiliary"):
+        task = Task(WithAuxiliary(task.functions, backbone), task.score)
+    return task

@@ -38,6 +38,7 @@ class Item:
 
     index : place in its data set.  xyz : (N, 3).  normal : (N, 3) or None.  label : class.
     part : (N,) or None.
+    second, rotation : (N, 3) and (3, 3), for the task pose; else None.
     """
 
     index: int
@@ -45,6 +46,8 @@ class Item:
     normal: Tensor | None
     label: int
     part: Tensor | None
+    second: Tensor | None = None
+    rotation: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Batch:
 
     xyz : (B, N, 3) float32.  normal : (B, N, 3) float32 or None.  label : (B,) int64.
     part : (B, N) int64 or None.  index : (B,) int64, places in the data set.
+    second : (B, N, 3) float32 or None, the same things turned by `rotation` (B, 3, 3), float64,
+        their points in another order.
     """
 
     xyz: Tensor
@@ -60,6 +65,8 @@ class Batch:
     label: Tensor
     part: Tensor | None
     index: Tensor
+    second: Tensor | None = None
+    rotation: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)
@@ -92,10 +99,14 @@ def collate(items: Sequence[Item]) -> Batch:
                            hint=f"--set data.num_points={sizes[0]}, or fewer if others are smaller")
     normals = [item.normal for item in items if item.normal is not None]
     parts = [item.part for item in items if item.part is not None]
+    seconds = [item.second for item in items if item.second is not None]
+    rotations = [item.rotation for item in items if item.rotation is not None]
     return Batch(
         xyz=torch.stack([item.xyz for item in items]),
         normal=torch.stack(normals) if len(normals) == len(items) else None,
         label=torch.tensor([item.label for item in items]),
         part=torch.stack(parts) if len(parts) == len(items) else None,
         index=torch.tensor([item.index for item in items]),
+        second=torch.stack(seconds) if len(seconds) == len(items) else None,
+        rotation=torch.stack(rotations) if len(rotations) == len(items) else None,
     )

@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from pcinv.vis.colors import Legend
-from pcinv.vis.compose import legends_of
 from pcinv.vis.scene import Layer, Scene, thin, with_layers
+from pcinv.vis.window_tools import number_words
+
+LEAST_RADIUS = 1e-9
+"""Of what is looked at: points at one place have no extent."""
+BAR_LETTERS = 32
+"""That fit in a line below a colour bar."""
 
 
 def lightened(scene: Scene, points: int, faces: int) -> Scene:
@@ -24,11 +28,30 @@ def lightened(scene: Scene, points: int, faces: int) -> Scene:
     return thin(replace(scene, notes=(*scene.notes, *notes)), points)
 
 
-def legends_in(scene: Scene, mode: str) -> list[Legend]:
-    """Return the legends of all layers in a mode; a list of layers shows their own colours."""
-    shown = [(k, {"visible": True}) for k in range(len(scene.layers))]
-    whole = with_layers(replace(scene, color_by=mode, lines=()), shown)
-    return [legend for legend in legends_of(whole) if legend.title]
+def bar_numbers(low: float, high: float) -> list[tuple[float, str]]:
+    """Return the numbers of a colour bar, and how they are written: its ends, round ones between.
+
+    Where both ends are the same there is one number. Round ones that would touch another number
+    are left out.
+    """
+    if not high > low:
+        return [(low, bar_number(low, 0.0))]
+    span = high - low
+    ends = [(value, bar_number(value, span)) for value in (low, high)]
+    letters = max(len(words) for _, words in ends)
+    apart = (letters + 1) / (BAR_LETTERS - letters) if letters < BAR_LETTERS else 1.0
+    most = min(4, int(1 / apart))  # so far apart are all that are left
+    between = [value for value, _ in ticks(low, high, most)] if most else []
+    return [ends[0], *((value, bar_number(value, span)) for value in between
+                       if apart <= (value - low) / span <= 1 - apart), ends[1]]
+
+
+def bar_number(value: float, span: float) -> str:
+    """Return a number with as many decimals as tell apart the ends of a bar of this span."""
+    decimals = int(2 - np.floor(np.log10(span))) if span > 0 else 13
+    if decimals > 12 or abs(value) >= 1e9:
+        return number_words(float(value))
+    return f"{round(value, max(decimals, 0)) + 0.0:.{max(decimals, 0)}f}"  # never "-0.00"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:
@@ -43,11 +66,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:
     return [(k * step, f"{k * step:.{decimals}f}") for k in range(first, last + 1)]
 
 
-def ends_in_words(low: float, high: float) -> tuple[str, str]:
-    """Return the ends of a colour bar with as many decimals as tell them apart."""
-    span = high - low
-    decimals = int(np.clip(2 - np.floor(np.log10(span)), 0, 12)) if span > 0 else 3
-    return f"{low:.{decimals}f}", f"{high:.{decimals}f}"
+def radius_of(low: np.ndarray, high: np.ndarray) -> float:
+    """Return half the diagonal of a box with corners (3,), or a little for points at one place."""
+    return max(float(np.linalg.norm(high - low)) / 2, LEAST_RADIUS)
 
 
 def decimals_of(scene: Scene) -> int:

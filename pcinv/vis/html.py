@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ import numpy as np
 from pcinv.io.writing import replacing
 from pcinv.vis.camera import camera_for
 from pcinv.vis.colors import Legend, bar_colors, coloring, mode_of
-from pcinv.vis.fit import decimals_of, hex_color, legends_in, lightened, pixels_of, ticks
-from pcinv.vis.scene import Layer, Lines, Scene
+from pcinv.vis.compose import legends_of
+from pcinv.vis.fit import bar_numbers, decimals_of, hex_color, lightened, pixels_of, radius_of
+from pcinv.vis.scene import Layer, Lines, Scene, moved_to, with_layers
 from pcinv.vis.window_state import color_modes
 
 MOST_POINTS = 300_000
 MOST_FACES = 400_000
 """Of meshes; larger ones are shown by their vertices."""
+MOST_FAR = 1000.0
+"""Radii of a scene between its middle and zero."""
 MOST_COLUMNS = 16
 """Of an attribute whose values are shown for a point; features of networks have hundreds."""
 _SCRIPTS = ("shaders.js", "draw.js", "panel.js")
@@ -67,7 +71,7 @@ def scene_div(scene: Scene, *, look: str | tuple[float, ...] = "iso", up: str = 
 
     Raises UsageError, UnknownNameError as `save_html` does.
     """
-    scene = lightened(scene, MOST_POINTS, MOST_FACES)
+    scene = _centred(lightened(scene, MOST_POINTS, MOST_FACES))
     data = json.dumps(_data(scene, look, up, point_size), allow_nan=False, separators=(",", ":"))
     data = data.replace("<", "\\u003c")  # no name of a file can end the script
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in scene.notes)
@@ -81,6 +85,17 @@ def scene_div(scene: Scene, *, look: str | tuple[float, ...] = "iso", up: str = 
             "<script>pcinvScene(document.currentScript.previousElementSibling)</script>")
 
 
+def _centred(scene: Scene) -> Scene:
+    """Return the scene about its own middle where it is tiny beside how far that is from zero.
+
+    A browser draws with float32, in which such points would be at one place or out of sight.
+    """
+    low, high = _box(scene)
+    middle = (low + high) / 2
+    far = np.abs(middle).max() > MOST_FAR * radius_of(low, high)
+    return moved_to(scene, scene.origin + middle) if far else scene
+
+
 def _data(scene: Scene, look: str | tuple[float, ...], up: str, point_size: float | None
           ) -> dict[str, Any]:
     """Return all that the script of the page is told."""
@@ -92,7 +107,7 @@ def _data(scene: Scene, look: str | tuple[float, ...], up: str, point_size: floa
         "camera": {"eye": camera.eye.tolist(), "target": camera.target.tolist(),
                    "up": camera.up.tolist()},
         "box": [low.tolist(), high.tolist()], "middle": ((low + high) / 2).tolist(),
-        "radius": max(float(np.linalg.norm(high - low)) / 2, 1e-9),
+        "radius": radius_of(low, high),
         "size": pixels_of(scene) if point_size is None else point_size,
         "mode": mode_of(scene, scene.layers[0]),
         "bar": [hex_color(color) for color in bar_colors(np.linspace(0, 1, 32))],
@@ -101,6 +116,13 @@ def _data(scene: Scene, look: str | tuple[float, ...], up: str, point_size: floa
         "layers": [_layer(scene, layer, shown) for layer in scene.layers],
         "lines": [_lines(lines) for lines in scene.lines if len(lines.start)],
     }
+
+
+def legends_in(scene: Scene, mode: str) -> list[Legend]:
+    """Return the legends of all layers in a mode; a list of layers shows their own colours."""
+    shown = [(k, {"visible": True}) for k in range(len(scene.layers))]
+    whole = with_layers(replace(scene, color_by=mode, lines=()), shown)
+    return [legend for legend in legends_of(whole) if legend.title]
 
 
 def _layer(scene: Scene, layer: Layer, modes: list[str]) -> dict[str, Any]:
@@ -131,7 +153,7 @@ def _legend(legend: Legend) -> dict[str, Any]:
     if legend.low is not None and legend.high is not None:
         span = legend.high - legend.low
         numbers = [((value - legend.low) / span if span > 0 else 0.5, words)
-                   for value, words in ticks(legend.low, legend.high, 4)]
+                   for value, words in bar_numbers(legend.low, legend.high)]
     return {"title": legend.title, "numbers": numbers,
             "entries": [(words, hex_color(color)) for words, color in legend.entries]}
 

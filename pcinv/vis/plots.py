@@ -55,7 +55,7 @@ def learning_curves(runs: Mapping[str, Sequence[Record]],
                     handles[run] = axis.plot(
                         *zip(*shown, strict=True), dashes, color=COLORS[k % len(COLORS)],
                         marker="o" if len(shown) < 3 else "", markersize=3)[0]
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if metric == "lr":
             axis.ticklabel_format(axis="y", style="plain", useOffset=False)
     if rotations is not None:
@@ -268,7 +268,7 @@ def histogram(values: Sequence[float], below: str, label: str = "pairs") -> Any:
     axis.hist(values, bins=min(30, max(5, len(values) // 4)), color=COLORS[0], edgecolor="#ffffff",
               linewidth=0.5)
     axis.set(xlabel=below, ylabel=label)
-    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return figure
 
 

@@ -19,6 +19,8 @@ from pcinv.vis.figures import legible, svg_of
 from pcinv.vis.scene import Scene
 
 Image = UInt8[np.ndarray, "h w 3"]
+Key = Sequence[tuple[str, tuple[int, int, int]]]
+"""Words, and the colour that stands for them."""
 QUALITY = 88
 """Of pictures, in WebP: a tenth of the size of PNG."""
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( ?%|°| \w{1,3})?")
@@ -54,7 +56,10 @@ figcaption { color: var(--soft); font-size: .9rem; margin-top: .25rem; white-spa
 .plot { display: inline-block; vertical-align: top; max-width: 100%; box-sizing: border-box;
   margin: 0 0 .4rem; padding-right: 1.5rem; }
 .plot .wide { margin: .4rem 0; }
-.plot svg { display: block; }
+.plot svg { display: block; max-width: 100%; height: auto; }
+.key { display: inline-block; margin-right: .7rem; }
+.key i { display: inline-block; border: .42em solid; border-radius: 2px;
+  margin-right: .35em; }
 svg { color: var(--ink); }
 img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px; }
 .grid { display: grid; gap: 1rem; margin: .8rem 0;
@@ -133,12 +138,14 @@ class Report:
         """Add a picture (H, W, 3) uint8."""
         self._parts.append(_picture(image, caption))
 
-    def pictures(self, images: Iterable[tuple[Image, str]], least_rem: float = 15) -> None:
+    def pictures(self, images: Iterable[tuple[Image, str] | tuple[Image, str, Key]],
+                 least_rem: float = 15) -> None:
         """Add pictures with their captions side by side, in rows as long as the page is wide.
 
+        images : each with its caption, and the key of its colours if it has one.
         least_rem : how wide each one is at least, in letters' heights.
         """
-        inner = "\n".join(_picture(image, caption) for image, caption in images)
+        inner = "\n".join(_picture(*each) for each in images)
         self._parts.append(f'<div class="grid" style="--least: {least_rem:g}rem">{inner}</div>')
 
     def scene(self, scene: Scene) -> None:
@@ -170,8 +177,8 @@ class Report:
             stream.write(page)
 
 
-def readable(value: Any) -> str:
-    """Return a short text for a plain value: numbers to four digits, "-" for what is not known."""
+def readable(value: Any, digits: int = 4) -> str:
+    """Return a short text for a plain value: "-" for what is not known, lists without brackets."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and value != value):
@@ -181,11 +188,14 @@ def readable(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.{digits}g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {readable(item)}" for name, item in value.items()) or "-"
+        return ", ".join(f"{name} {readable(item, digits)}" for name, item in value.items()
+                         ) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(map(readable, value)) or "-"
+        are_ends = len(value) == 2 and all(isinstance(item, list | tuple) for item in value)
+        return (" to " if are_ends else ", ").join(readable(item, digits) for item in value
+                                                   ) or "none"
     return str(value)
 
 
@@ -203,11 +213,13 @@ def _cell(tag: str, words: str, is_number: bool) -> str:
     return f"<{tag}{kind}{scope}>{_text(words)}</{tag}>"
 
 
-def _caption(words: str) -> str:
-    return f"<figcaption>{_text(words)}</figcaption>" if words else ""
+def _caption(words: str, key: Key = ()) -> str:
+    colors = "".join(f' <span class="key"><i style="border-color: #{bytes(color).hex()}"></i>'
+                     f"{_text(name)}</span>" for name, color in key)
+    return f"<figcaption>{_text(words)}{colors}</figcaption>" if words or key else ""
 
 
-def _picture(image: Image, caption: str) -> str:
+def _picture(image: Image, caption: str, key: Key = ()) -> str:
     from PIL import Image as pillow
 
     pixels = np.asarray(image)
@@ -218,6 +230,7 @@ def _picture(image: Image, caption: str) -> str:
     pillow.fromarray(pixels).save(stream, "WEBP", quality=QUALITY)
     data = base64.b64encode(stream.getvalue()).decode()
     height, width = pixels.shape[:2]
-    alternative = _text(caption or "picture")
+    words = [caption, ", ".join(name for name, _ in key)]
+    alternative = _text(" ".join(words).strip() or "picture")
     return (f'<figure><img src="data:image/webp;base64,{data}" width="{width}" height="{height}" '
-            f'alt="{alternative}">{_caption(caption)}</figure>')
+            f'alt="{alternative}">{_caption(caption, key)}</figure>')

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,23 +18,28 @@ from pcinv.engine.clouds import Clouds
 from pcinv.engine.evaluator import Evaluation, Prepared, evaluate_prepared
 from pcinv.engine.measure import forward
 from pcinv.engine.runs import METRICS, versions
-from pcinv.errors import InputError
+from pcinv.errors import InputError, LimitError, UsageError
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
 from pcinv.metrics.segmentation import restrict, shape_iou
 from pcinv.tasks import Batch, Labels, collate
 from pcinv.types import PointCloud
 from pcinv.vis import plots
-from pcinv.vis.report import Report
-from pcinv.vis.scene import make_scene
+from pcinv.vis.report import Key, Report
+from pcinv.vis.scene import make_scene, with_layers
 
 EXAMPLES = 12
 """Pictures of clouds that went wrong; of parts half as many, in two pictures each."""
-TURNED, POSES = 16, 8
+TURNED, POSES = 8, 4
 """Clouds that are turned, and how often each, for the invariance in use."""
-ROTATIONS = 100
-"""Of the search for the worst error."""
+SEARCHED, ROTATIONS = 2, 16
+"""Clouds of the search for the worst error, and its rotations before the climb."""
+SECONDS = 90.0
+"""That turning clouds may take, and the search again."""
+LONGER = "A longer search: pcinv check RUN."
 BINS = 10
 _WIDTH, _HEIGHT = 480, 400
+Told = Callable[[str, str, int, int], None]
+"""Takes where the work stands: what is done, counted in what, how many, of how many."""
 
 
 @dataclass
@@ -90,17 +97,26 @@ class Turned:
     relative: float
 
 
-def run_report(prepared: Prepared, *, command: str = "", batch_size: int = 32
+def _silent(text: str, unit: str, done: int, total: int) -> None:
+    pass
+
+
+def run_report(prepared: Prepared, *, command: str = "", batch_size: int = 32, told: Told = _silent
                ) -> tuple[Evaluation, Report]:
     """Measure a network on the clouds that it came with and return the metrics and the page.
 
     command : what was typed, to be told on the page.
+    told : is called as the work goes on.
 
     Raises as `pcinv.engine.evaluator.evaluate`.
     """
     meta, source = prepared.loaded.meta, prepared.clouds.source
+    if meta.config.model.task == "pose":
+        raise UsageError("there is no report of poses", where="report",
+                         hint="pcinv eval RUN --json has the figures, also of each class")
     answers = Answers(meta.labels, EXAMPLES // 2)
-    found = evaluate_prepared(prepared, batch_size=batch_size, watch=answers)
+    found = evaluate_prepared(prepared, batch_size=batch_size,
+                              watch=counting(len(prepared.clouds), told, answers))
     page = Report(f"{Path(found.run).name or found.run} on {found.dataset}")
     if command:
         page.code(command)
@@ -120,7 +136,7 @@ def run_report(prepared: Prepared, *, command: str = "", batch_size: int = 32
     if found.confusion is not None:
         _confidence(page, answers)
     _examples(page, answers, source, meta.labels)
-    _invariance(page, prepared)
+    _invariance(page, prepared, told)
     metrics = Path(found.run) / METRICS
     if metrics.is_file():
         from pcinv.vis.compare_runs import read_metrics
@@ -130,6 +146,22 @@ def run_report(prepared: Prepared, *, command: str = "", batch_size: int = 32
             page.heading("Training")
             page.figure(plots.learning_curves({Path(found.run).name: lines}), note or "")
     return found, page
+
+
+def counting(total: int, told: Told, watch: Callable[[Batch, Tensor], None] | None = None
+             ) -> Callable[[Batch, Tensor], None]:
+    """Return a `watch` of `evaluate_prepared` that tells how many of the clouds are done."""
+    done = 0
+    told("measuring", "cloud", done, total)
+
+    def watched(batch: Batch, logits: Tensor) -> None:
+        nonlocal done
+        if watch is not None:
+            watch(batch, logits)
+        done += len(batch.index)
+        told("measuring", "cloud", done, total)
+
+    return watched
 
 
 def _classes(page: Report, found: Evaluation, answers: Answers, names: Sequence[str]) -> None:
@@ -201,38 +233,53 @@ def _examples(page: Report, answers: Answers, source: Any, labels: Labels) -> No
     else:
         page.text(f"All {len(answers.rows):,} clouds are right; these are the ones of which the "
                   "network is least certain. They are drawn as they are stored.")
-    names, pictures = labels.class_names, []
+    names, pictures = labels.class_names, list[tuple[np.ndarray, str, Key]]()
     for index, true, predicted, sure in rows:
         sample = source[index]
         title = f"{sample.name or 'cloud'} (number {index})"
         if not is_parts:
-            pictures.append((_drawn(sample.xyz, None), f"{title}\ntrue: {names[true]}\npredicted: "
-                             f"{names[predicted]}, confidence {sure:.3f}"))
+            words = f"true: {names[true]}\npredicted: {names[predicted]}, confidence {sure:.3f}"
+            image, key = _drawn(sample.xyz, None, ())
+            pictures.append((image, f"{title}\n{words}", key))
             continue
         for kind, part in (("predicted", answers.parts[index]), ("true", sample.part)):
-            shown = ", ".join(labels.part_names[k] for k in np.unique(part).tolist())
-            pictures.append((_drawn(sample.xyz, np.asarray(part, np.int64)),
-                             f"{title}, {names[true]}, IoU {sure:.3f}\n{kind}: {shown}"))
+            image, key = _drawn(sample.xyz, part, labels.part_names)
+            pictures.append((image, f"{title}, {names[true]}, IoU {sure:.3f}\n{kind}:", key))
     page.pictures(pictures)
 
 
-def _drawn(xyz: np.ndarray, part: np.ndarray | None) -> np.ndarray:
+def _drawn(xyz: np.ndarray, part: np.ndarray | None, names: Sequence[str]
+           ) -> tuple[np.ndarray, Key]:
+    """Return the picture of a cloud, by its parts (N,) if given, and what their colours mean."""
+    from pcinv.vis.colors import coloring
     from pcinv.vis.software import draw
 
     cloud = PointCloud(np.ascontiguousarray(xyz, np.float32), np.zeros(3),
-                       {} if part is None else {"part": part})
+                       {} if part is None else {"part": np.asarray(part, np.int64)})
     scene = make_scene([("cloud", cloud)], color_by="height" if part is None else "part")
-    return np.asarray(draw(scene, width=_WIDTH, height=_HEIGHT, legend=False))
+    scene = with_layers(scene, [(0, {"words": {"part": tuple(names)}})])
+    legend = None if part is None else coloring(scene, scene.layers[0]).legend
+    image = np.asarray(draw(scene, width=_WIDTH, height=_HEIGHT, legend=False))
+    return image, () if legend is None else legend.entries
 
 
-def turned(prepared: Prepared, clouds: int = TURNED, poses: int = POSES) -> Turned:
-    """Turn clouds of all over the data set at random, and compare the answers with those before."""
+def turned(prepared: Prepared, clouds: int = TURNED, poses: int = POSES, told: Told = _silent
+           ) -> Turned:
+    """Turn clouds of all over the data set at random, and compare the answers with those before.
+
+    After `SECONDS` no further pose is tried; the first always is.
+    """
+    start, text = time.monotonic(), "turning clouds"
+    told(text, "pose", 0, poses)
     model, meta, given = prepared.loaded.model, prepared.loaded.meta, prepared.clouds
     rows = _spread(len(given), clouds)
     changed: Any = False
     difference = relative = 0.0
     first: Tensor | None = None
+    done = 0
     for pose in range(poses + 1):
+        if done and time.monotonic() - start > SECONDS:
+            break
         posed = Clouds(given.source, rotation="so3" if pose else "none", seed=given.seed + pose,
                        normals=given.normals)
         batch = collate([posed[0, row] for row in rows]).to(prepared.device)
@@ -252,31 +299,60 @@ def turned(prepared: Prepared, clouds: int = TURNED, poses: int = POSES) -> Turn
         difference = max(difference, float(off.max()))
         most = first.abs().flatten(1).amax(1).clamp_min(torch.finfo(first.dtype).tiny)
         relative = max(relative, float((off / most).max()))
-    return Turned(len(rows), poses, float(changed.float().mean()), difference, relative)
+        done = pose
+        told(text, "pose", done, poses)
+    return Turned(len(rows), done, float(changed.float().mean()), difference, relative)
 
 
-def searched(prepared: Prepared, rotations: int = ROTATIONS) -> InvarianceReport:
+def searched(prepared: Prepared, rotations: int = ROTATIONS, told: Told = _silent
+             ) -> InvarianceReport:
     """Search for the worst error on clouds of this data set, see `measure_invariance`.
 
-    Raises InputError where all clouds have ties.
+    Raises InputError where all clouds have ties, LimitError where it takes more than `SECONDS`.
     """
     source, has_normals = prepared.clouds.source, prepared.clouds.normals == "data"
-    rows = _spread(len(source), 24)
+    rows = _spread(len(source), 4 * SEARCHED)
+    clouds = min(SEARCHED, len(rows))
 
     def draw(i: int) -> tuple[Tensor, Tensor | None, int]:
         sample = source[rows[i % len(rows)]]
         normal = torch.from_numpy(np.array(sample.normal)) if has_normals else None
         return torch.from_numpy(np.array(sample.xyz)), normal, sample.label
 
-    meta = prepared.loaded.meta
-    return measure_invariance(
-        prepared.loaded.model, draw, backbone=meta.config.model.backbone, rotations=rotations,
-        with_normals=(has_normals,), seed=prepared.clouds.seed)
+    model, meta = prepared.loaded.model, prepared.loaded.meta
+    # of a cloud: rotations by eights, steps uphill, shifts, orders, and alone five times
+    passes = clouds * (-(-rotations // clouds // 8) + 4 + 1 + 8 + 5) + 4
+    with _passing(model, passes, told):
+        return measure_invariance(
+            model, draw, backbone=meta.config.model.backbone, rotations=rotations,
+            num_clouds=clouds, max_draws=len(rows), with_normals=(has_normals,),
+            seed=prepared.clouds.seed)
 
 
-def _invariance(page: Report, prepared: Prepared) -> None:
+@contextlib.contextmanager
+def _passing(model: torch.nn.Module, expected: int, told: Told) -> Iterator[None]:
+    """Tell each pass of the network, and end the work after `SECONDS`; ties take more passes."""
+    start, done, text = time.monotonic(), 0, "searching for the worst error"
+    told(text, "pass", 0, expected)
+
+    def passed(*_: Any) -> None:
+        nonlocal done
+        done += 1
+        told(text, "pass", done, expected if done <= expected else (done // 20 + 1) * 20)
+        if time.monotonic() - start > SECONDS:
+            raise LimitError(f"it took more than {SECONDS:.0f} s", where="worst error",
+                             hint="pcinv check RUN")
+
+    hook = model.register_forward_hook(passed)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _invariance(page: Report, prepared: Prepared, told: Told) -> None:
     page.heading("Invariance")
-    found = turned(prepared)
+    found = turned(prepared, told=told)
     what = "points" if prepared.loaded.meta.config.model.task == "part_segmentation" else "clouds"
     page.text(f"{found.clouds} clouds of all over the data set, each in {found.poses} random "
               "poses:")
@@ -285,13 +361,14 @@ def _invariance(page: Report, prepared: Prepared) -> None:
         ("largest change of a logit", f"{found.difference:.2e}"),
         ("largest change by the largest logit of the cloud", f"{found.relative:.2e}")])
     try:
-        worst = searched(prepared)
-    except InputError as error:
-        page.text(f"The worst error was not searched for: {error.message}.")
+        worst = searched(prepared, told=told)
+    except (InputError, LimitError) as error:
+        page.text(f"The search for the worst error gave no answer: {error.message}. {LONGER}")
         return
     page.text(f"The worst relative error that a search found on {worst.num_clouds} of the clouds, "
               f"with {worst.num_rotations} rotations and steps uphill from the worst of them, in "
-              f"{worst.dtype}: {'within' if worst.passed else 'beyond'} what is promised.")
+              f"{worst.dtype}: {'within' if worst.passed else 'beyond'} what is promised. "
+              f"{LONGER}")
     page.figure(plots.invariance(worst.errors, worst.tolerance))
     if worst.tied_rotations or worst.tied_clouds:
         page.text(f"Apart from that: {worst.tied_clouds} clouds and {worst.tied_rotations} "

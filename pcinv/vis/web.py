@@ -16,6 +16,7 @@ from pcinv.errors import DependencyError, UsageError
 from pcinv.vis.frames import Frames
 from pcinv.vis.scene import Scene
 from pcinv.vis.web_page import Page
+from pcinv.vis.window_signals import Ending
 
 HOST = "127.0.0.1"
 """Never another: the page has no password."""
@@ -27,9 +28,10 @@ _OURS = re.compile(r"http://(localhost|127\.0\.0\.1)(:\d+)?")
 
 def serve(what: Scene | Frames, *, port: int | None = None, open_browser: bool = True,
           look: str | tuple[float, ...] = "iso", up: str = "auto",
-          point_size: float | None = None, ready: Callable[[str], None] | None = None,
+          point_size: float | None = None, format: str | None = None,
+          ready: Callable[[str], None] | None = None,
           stop: threading.Event | None = None) -> None:
-    """Show a scene, or a sequence of scans, in a browser until Ctrl-C or `stop`.
+    """Show a scene, or a sequence of scans, in a browser until Ctrl-C, SIGTERM or `stop`.
 
     Only programs of this machine can reach the page; from another one: ssh -L 8080:localhost:8080.
 
@@ -37,24 +39,26 @@ def serve(what: Scene | Frames, *, port: int | None = None, open_browser: bool =
     open_browser : open the page, where there is a browser with windows.
     look, up : see `camera_for`.
     point_size : diameter in pixels at first; None: the more points, the smaller.
+    format : of the files, for crops, which are cut from the files again.
     ready : is told the address.
     stop : ends it when it is set.
 
     Raises DependencyError without viser, UsageError for a port that is taken or a view that does
     not exist, and what `Frames.scene` raises for the first scan.
     """
-    ended = stop or threading.Event()
-    page = Page(what, look, up, point_size)
-    server = _listening(port)
-    with _stopped(server), contextlib.suppress(KeyboardInterrupt):  # how a person ends it
-        page.fill(server)
-        address = f"http://{HOST}:{server.get_port()}"
-        if ready is not None:
-            ready(address)
-        if open_browser:
-            _open(address)
-        while not ended.wait(TICK_SECONDS):
-            page.tick(time.monotonic())
+    with Ending() as ending:
+        page = Page(what, look, up, point_size, format)
+        server = _listening(port)
+        with _stopped(server):
+            page.fill(server)
+            address = f"http://{HOST}:{server.get_port()}"
+            if ready is not None:
+                ready(address)
+            if open_browser and not ending.asked:
+                _open(address)
+            while not ending.asked and not (stop is not None and stop.is_set()):
+                page.tick(time.monotonic())
+                time.sleep(TICK_SECONDS)
 
 
 def _listening(port: int | None) -> Any:

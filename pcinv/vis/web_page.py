@@ -16,7 +16,7 @@ from pcinv.errors import PcinvError
 from pcinv.vis.camera import FIELD_OF_VIEW_DEG, camera_for
 from pcinv.vis.colors import coloring, mode_of
 from pcinv.vis.compose import compose, legends_of
-from pcinv.vis.fit import lightened, pixels_of
+from pcinv.vis.fit import lightened, pixels_of, radius_of
 from pcinv.vis.frames import Frames
 from pcinv.vis.scene import Layer, Scene, with_layers
 from pcinv.vis.web_html import legend_html, padded
@@ -42,15 +42,15 @@ class Page:
     """
 
     def __init__(self, what: Scene | Frames, look: str | tuple[float, ...], up: str,
-                 point_size: float | None) -> None:
+                 point_size: float | None, format: str | None = None) -> None:
         self.player = Player(what) if isinstance(what, Frames) else None
         first = what.scene(0) if isinstance(what, Frames) else what
         self.scene = lightened(first, MOST_POINTS, MOST_FACES)
         self.scene = replace(self.scene, color_by=mode_of(self.scene, self.scene.layers[0]))
-        self.format = what.format if isinstance(what, Frames) else None
+        self.format = what.format if isinstance(what, Frames) else format
         low, high = self.scene.bounds()
         self.middle = (low + high) / 2
-        self.scale = RADIUS / max(float(np.linalg.norm(high - low)) / 2, 1e-12)
+        self.scale = RADIUS / radius_of(low, high)
         self.camera = camera_for(self.scene, look, up, aspect=1.0)
         self.pixels = pixels_of(self.scene) if point_size is None else point_size
         self.lock = threading.RLock()  # callbacks come from several threads

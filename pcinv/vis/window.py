@@ -11,12 +11,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from pcinv.errors import DeviceError
 from pcinv.vis.frames import Frames
 from pcinv.vis.scene import Scene
 from pcinv.vis.store import save_scene
+from pcinv.vis.window_signals import Ending
 
 COMMAND = (sys.executable, "-m", "pcinv.vis.window_app")
 HINT = "--web shows it in a browser, --screenshot and --html write files"
@@ -32,7 +34,7 @@ def show(
     ready: Callable[[], None] | None = None, said: Callable[[str], None] = _log.info,
     command: Sequence[str] = COMMAND,
 ) -> None:
-    """Show a scene, or a sequence of scans, in a window, and return when it is closed.
+    """Show a scene, or a sequence of scans, in a window, until it is closed, Ctrl-C or SIGTERM.
 
     look, up : see `pcinv.vis.camera.camera_for`.
     point_size : diameter in pixels; None: so that neighbours touch, where they can.
@@ -51,7 +53,7 @@ def show(
     frames = asdict(what) if isinstance(what, Frames) else None
     job = {"frames": frames, "look": look, "up": up, "point_size": point_size,
            "format": what.format if isinstance(what, Frames) else format}
-    with tempfile.TemporaryDirectory(prefix="pcinv-") as folder:
+    with Ending() as ending, tempfile.TemporaryDirectory(prefix="pcinv-") as folder:
         save_scene(Path(folder) / "scene.npz", scene)
         place = Path(folder) / "job.json"
         place.write_text(json.dumps(job), "utf-8")
@@ -60,11 +62,19 @@ def show(
                 [*command, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=stderr, text=True, errors="replace",
                 env={**os.environ, "PYTHONSAFEPATH": "1"})
+            ending.then = partial(_ask_to_end, child)
             try:
+                if ending.asked:
+                    _ask_to_end(child)
                 shown, last = _follow(child, start_limit_s, ready, said)
+            except DeviceError:  # that it was late no longer matters
+                if not ending.asked:
+                    raise
+                return
             finally:
+                ending.then = None
                 _end(child)
-            if child.returncode or not shown:
+            if not ending.asked and (child.returncode or not shown):
                 stderr.seek(0)
                 told = stderr.read().decode(errors="replace").split("\n")
                 words = [line.strip() for line in [last, *told] if line.strip()]
@@ -112,6 +122,14 @@ def _follow(child: subprocess.Popen[str], start_limit_s: float, ready: Callable[
     if late.is_set():
         raise DeviceError(f"the window shows nothing within {start_limit_s:g} s", hint=HINT)
     return shown, last
+
+
+def _ask_to_end(child: subprocess.Popen[str]) -> None:
+    """Have the child finish what it writes and end; kill it when it is asked again."""
+    if child.stdin is None or child.stdin.closed:
+        child.kill()
+    else:
+        child.stdin.close()
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -27,7 +28,9 @@ def main(job: str) -> None:
     """Show what a job says, until the window is closed."""
     told = json.loads(Path(job).read_text("utf-8"))
     scene = load_scene(Path(job).with_name("scene.npz"))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the parent has it as well
+    viewers: list[Viewer] = []
+    threading.Thread(target=_end_with_parent, args=(viewers,), daemon=True).start()
     frames = None
     if told["frames"] is not None:
         frames = Frames(**{**told["frames"], "files": tuple(told["frames"]["files"])})
@@ -35,11 +38,10 @@ def main(job: str) -> None:
     o3d = import_open3d()
     app = o3d.visualization.gui.Application.instance
     app.initialize()
-    viewer = Viewer(o3d, scene, frames, told["look"], told["up"], told["point_size"],
-                    told["format"], ready=lambda: _tell(READY), said=lambda words: _tell(
-                        SAID + " ".join(words.split())), closed=lambda: os._exit(0))
+    viewers.append(Viewer(o3d, scene, frames, told["look"], told["up"], told["point_size"],
+                          told["format"], ready=lambda: _tell(READY), said=lambda words: _tell(
+                              SAID + " ".join(words.split())), closed=lambda: os._exit(0)))
     app.run()
-    del viewer
 
 
 def check_display() -> None:
@@ -64,9 +66,11 @@ def _tell(line: str) -> None:
         os._exit(1)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(viewers: list[Viewer]) -> None:
     sys.stdin.read()  # the parent holds the other end, and never writes
-    os._exit(1)
+    for viewer in viewers:
+        viewer.close()
+    os._exit(0)
 
 
 if __name__ == "__main__":

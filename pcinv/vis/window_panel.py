@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from pcinv.vis.colors import Legend, bar_colors
+from pcinv.vis.fit import bar_number
 from pcinv.vis.scene import Scene
-from pcinv.vis.window_tools import cut_short, lines_of, number_words
+from pcinv.vis.window_tools import cut_short, lines_of
 
 WIDTH = 19
 """Of the panel, in heights of letters."""
@@ -160,11 +161,11 @@ class Panel:
         width = int((WIDTH - 3) * self._em)
         image = np.broadcast_to(bar_colors(np.linspace(0, 1, width))[None], (self._em, width, 3))
         numbers = self._gui.Horiz()
-        ends = (low, (low + high) / 2, high)
-        for number, value in enumerate(ends):
+        shown = (low, (low + high) / 2, high) if high > low else (low,)
+        for number, value in enumerate(shown):
             if number:
                 numbers.add_stretch()
-            numbers.add_child(self._label(_bar_number(value, high - low)))
+            numbers.add_child(self._label(bar_number(value, high - low)))
         return [self._label(cut_short(legend.title, LETTERS)), self._image(image), numbers]
 
     def _swatches(self, legend: Legend) -> list[Any]:
@@ -209,11 +210,3 @@ class Panel:
 
     def _label(self, words: str) -> Any:
         return self._gui.Label(words)
-
-
-def _bar_number(value: float, extent: float) -> str:
-    """Return a number with as many decimals as tell the ends of a bar apart."""
-    if not extent > 0:
-        return number_words(value)
-    decimals = int(np.clip(2 - np.floor(np.log10(extent)), 0, 12))
-    return f"{value:.{decimals}f}" if abs(value) < 1e9 else number_words(value)

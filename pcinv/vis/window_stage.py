@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from pcinv.vis.camera import FIELD_OF_VIEW_DEG, camera_for
 from pcinv.vis.colors import coloring, uniform
+from pcinv.vis.fit import radius_of
 from pcinv.vis.offscreen import layer_geometry, lines_geometry
 from pcinv.vis.scene import Layer, Lines, Scene
 from pcinv.vis.window_tools import Box, Eye
@@ -44,7 +45,7 @@ class Stage:
         low, high = replace(scene, layers=tuple(
             replace(layer, visible=True) for layer in scene.layers)).bounds()
         self._middle = (low + high) / 2
-        self._scale = RADIUS / max(float(np.linalg.norm(high - low)) / 2, 1e-12)
+        self._scale = RADIUS / radius_of(low, high)
         self._materials: dict[str, Any] = {}
         self._due: list[float] = []
         self._labels: list[Any] = []

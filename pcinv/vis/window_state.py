@@ -9,10 +9,13 @@ import numpy as np
 
 from pcinv.vis.colors import mode_of, modes
 from pcinv.vis.scene import Scene, take, with_layers
-from pcinv.vis.window_tools import Cut, stays
+from pcinv.vis.window_tools import Cut, Eye, inside, stays
 
 AFTER, BEFORE = ", moved", ", as it was"
 """How names of layers end that show a cloud after a transform and before it."""
+LEAST_SEEN = 0.9
+"""Share of what was seen of a cloud that still has to be seen when it is moved."""
+
 
 def color_modes(scene: Scene) -> list[str]:
     """Return the ways in which the scene can be coloured."""
@@ -42,6 +45,22 @@ def swapped(scene: Scene) -> Scene | None:
     return with_layers(scene, [(k, {"visible": layer.name.endswith(AFTER) == before})
                                for k, layer in enumerate(scene.layers)
                                if layer.name.endswith((BEFORE, AFTER))])
+
+
+def leaves_view(scene: Scene, other: Scene, eye: Eye) -> bool:
+    """Return whether the cloud that is moved is seen less in the other scene, before or after.
+
+    Not where it was hardly in the picture at first: a person who looks at a detail stays there.
+    """
+    return _seen(other, eye) < LEAST_SEEN * _seen(scene, eye)
+
+
+def _seen(scene: Scene, eye: Eye) -> float:
+    """Return the share of the points that are moved, and shown, which lie within the picture."""
+    shown = [layer.points for layer in scene.layers
+             if layer.visible and layer.name.endswith((BEFORE, AFTER)) and len(layer.points)]
+    box = (0.0, 0.0, eye.width, eye.height)
+    return float(inside(np.concatenate(shown), eye, box).mean()) if shown else 1.0
 
 
 def cropped(scene: Scene, cuts: Sequence[Cut]) -> Scene:

@@ -23,7 +23,7 @@ from pcinv.vis.window_panel import LEAST_SIZE, MOST_SIZE, Panel
 from pcinv.vis.window_pick import Pointer
 from pcinv.vis.window_play import Player
 from pcinv.vis.window_stage import Stage
-from pcinv.vis.window_state import color_modes, cropped, like, swapped, toggled
+from pcinv.vis.window_state import color_modes, cropped, leaves_view, like, swapped, toggled
 from pcinv.vis.window_tools import Cut
 
 SIZE = 1280, 800
@@ -52,6 +52,7 @@ class Viewer:
         self.player = None if frames is None else Player(frames)
         self._worker = ThreadPoolExecutor(1, "pcinv-crop")
         self._writing: Future[str] | None = None
+        self._failed: set[str] = set()
         self._looked = self._drawn = False
         self._gui = o3d.visualization.gui
         self.window = self._gui.Application.instance.create_window(f"{scene.title} - pcinv", *SIZE)
@@ -136,7 +137,9 @@ class Viewer:
             if scene is not None:
                 self._next_scan(scene)
         except (PcinvError, OSError) as error:
-            self.say(str(error))
+            playing = self.player is not None and self.player.playing
+            self.say(str(error), aloud=not playing or str(error) not in self._failed)
+            self._failed.add(str(error))  # a scan that is played again and again fails each time
         return self.stage.is_due()
 
     def _touch(self) -> None:
@@ -147,7 +150,7 @@ class Viewer:
         self.scene = self.whole = like(scene, self.whole)
         self.cuts = []
         self._refresh()
-        self.say(scene.title)
+        self.say(scene.title, aloud=self.player is None or not self.player.playing)
 
     def _refresh(self) -> None:
         """Draw the scene again, with the colours that it has now."""
@@ -171,11 +174,15 @@ class Viewer:
         self.stage.show_or_hide(self.scene)
         self._list_layers()
 
-    def say(self, words: str) -> None:
-        """Tell the person something."""
+    def say(self, words: str, aloud: bool = True) -> None:
+        """Tell the person something.
+
+        aloud : on the console as well.
+        """
         self.panel.say(words)
         self._touch()
-        self._said(words)
+        if aloud:
+            self._said(words)
 
     def _describe(self, words: list[str]) -> None:
         self.panel.describe(words)
@@ -189,10 +196,14 @@ class Viewer:
 
     def before_and_after(self) -> None:
         """Show the source as it was in place of where it was moved to, or the other way round."""
-        if swapped(self.scene) is None:
+        other = swapped(self.scene)
+        if other is None:
             self.say("there is no before and after: pcinv view a b --transform T.txt shows them")
-        else:
-            self._show(lambda scene: swapped(scene) or scene)
+            return
+        leaves = leaves_view(self.scene, other, self.stage.eye())
+        self._show(lambda scene: swapped(scene) or scene)
+        if leaves:
+            self.reset()
 
     def color(self, mode: str) -> None:
         """Colour in one of the ways of the list."""

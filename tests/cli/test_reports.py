@@ -132,6 +132,22 @@ class TestEval:
             "pcinv", "eval", str(runs[0]), "--rotation", "z", "--limit", "6", "--report", "r.html"]
         assert "wrote r.html" in run("eval", runs[0], "--report", "r.html", "--force").out
 
+    def test_it_shows_where_it_is_unless_told_not_to(self, run, runs, monkeypatch):
+        monkeypatch.setattr("pcinv_cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+        options = ("eval", runs[0], "--report", "r.html", "--force")
+        said = run(*options).err
+        for words in ("measuring, cloud 9/9", "turning clouds, pose 4/4",
+                      "searching for the worst error, pass 40/", " left"):
+            assert words in said
+        assert "measuring, cloud 6/6" in run("eval", runs[0], "--limit", 6).err
+        for flag in ("--no-progress", "-q"):
+            said = run(*options, flag)
+            assert said.code == 0 and said.err == "" and "wrote r.html" in said.out
+
+    def test_the_help_tells_the_cost(self, run):
+        said = " ".join(run("eval", "--help").out.split())
+        assert "170 more clouds, three minutes at most" in said
+
     def test_what_cannot_be_written_is_told_first(self, ask, runs, tmp_path, monkeypatch):
         monkeypatch.setattr("pcinv.engine.evaluator.prepare", None)  # nothing is measured
         (tmp_path / "r.html").write_text("mine")

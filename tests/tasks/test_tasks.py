@@ -10,7 +10,7 @@ from pcinv.tasks import TASKS, Batch, Item, Labels, collate, get_task
 LABELS = Labels(("chair", "table", "lamp"), ("seat", "back", "top", "leg", "shade"),
                 ((0, 1), (2, 3), (4,)))
 CPU = torch.device("cpu")
-OF_LABELS = [name for name in TASKS if name != "matching"]
+OF_LABELS = [name for name in TASKS if name not in ("matching", "normals", "pose")]
 
 
 def make_batch(count=6, seed=0):

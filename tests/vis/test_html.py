@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.browser import browser, changed, page, picture
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pcinv.errors import UnknownNameError, UsageError
 from pcinv.types import Mesh, PointCloud
 from pcinv.vis import html as html_module
-from pcinv.vis.fit import decimals_of, legends_in, lightened, ticks
-from pcinv.vis.html import page_script, save_html, scene_div
+from pcinv.vis.fit import BAR_LETTERS, bar_number, bar_numbers, decimals_of, lightened, ticks
+from pcinv.vis.html import legends_in, page_script, save_html, scene_div
 from pcinv.vis.scene import Lines, make_scene
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +99,22 @@ def test_numbers_of_a_colour_bar():
     assert ticks(3.0, 3.0) == [(3.0, "3")]
     values = [value for value, _ in ticks(-0.013, 0.04)]
     assert values[0] >= -0.013 and values[-1] <= 0.04 and len(values) >= 3
+    assert bar_numbers(300.9, 399.0) == [(300.9, "300.9"), (350.0, "350.0"), (399.0, "399.0")]
+    assert [words for _, words in bar_numbers(0, 1)] == ["0.00", "0.50", "1.00"]
+    assert bar_numbers(7.25, 7.25) == [(7.25, "7.25")]
+    assert [bar_number(-1e-9, 1.0), bar_number(1.7e9, 100.0)] == ["0.00", "1700000000"]
+
+
+@given(st.floats(-1e7, 1e7), st.floats(1e-4, 1e7))
+def test_a_colour_bar_has_its_ends_and_numbers_that_do_not_touch(low, span):
+    numbers = bar_numbers(low, low + span)
+    values = [value for value, _ in numbers]
+    assert len(numbers) >= 2 and values[0] == low and values[-1] == low + span
+    assert len({words for _, words in numbers}) == len(numbers)
+    assert all(abs(float(words) - value) <= 0.01 * span for value, words in numbers)
+    lefts = [(value - low) / span * (BAR_LETTERS - len(words)) for value, words in numbers]
+    assert all(b - a >= len(words) for a, b, (_, words) in zip(
+        lefts, lefts[1:], numbers, strict=False)) or len(numbers) == 2
 
 
 def test_legends_of_all_layers():
@@ -148,7 +166,12 @@ def test_colours_have_a_legend(chromium, tmp_path):
     with page(chromium) as seen:
         scene = make_scene([("a", cloud(**attributes))], color_by="weight")
         opened(seen, scene, tmp_path / "a.html")
-        assert seen.locator(".pcinv-numbers span").all_text_contents() == ["2", "4", "6"]
+        assert seen.locator(".pcinv-numbers span").all_text_contents() == [
+            "0.08", "2.00", "4.00", "6.00", "7.92"]
+        bar = seen.locator(".pcinv-bar").bounding_box()
+        for number in seen.locator(".pcinv-numbers span").all():
+            at = number.bounding_box()
+            assert bar["x"] - 1 <= at["x"] and at["x"] + at["width"] <= bar["x"] + bar["width"] + 1
         before = picture(seen, "canvas")
         seen.get_by_label("colour").select_option("label")
         assert seen.locator(".pcinv-legend .pcinv-words").all_text_contents() == ["7", "8", "9"]
@@ -172,6 +195,18 @@ def test_a_point_is_told_in_the_frame_of_the_file(chromium, tmp_path):
         assert re.search(r"distance\s+0\.1250*\b", told)
         seen.get_by_text("Clear").click()
         assert "distance" not in seen.locator(".pcinv-point").inner_text()
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_points_at_one_place_are_seen(chromium, tmp_path, count):
+    xyz = np.tile(np.float32([[0.3, 0.2, 5.1]]), (count, 1))
+    with page(chromium) as seen:
+        opened(seen, make_scene([("a", PointCloud(xyz, FAR))]), tmp_path / "a.html", point_size=12)
+        drawn = (picture(seen, "canvas") < 250).any(axis=2)
+        assert 60 < drawn.sum() < 400
+        seen.mouse.click(*(int(each.mean()) for each in np.nonzero(drawn)[::-1]))
+        told = seen.locator(".pcinv-point").inner_text()
+        assert "500000.3" in told and "5000000.2" in told and "105.1" in told
 
 
 def test_a_browser_that_cannot_draw_says_so(chromium, tmp_path):

@@ -107,6 +107,16 @@ def test_curves_have_a_panel_for_each_metric_and_dash_the_validation():
     assert loss[0].get_color() == loss[1].get_color() != loss[2].get_color()
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_epochs_are_whole_numbers(epochs):
+    lines = [{"epoch": k, "loss": 1.0 / k} for k in range(1, epochs + 1)]
+    axis = plots.learning_curves({"a": lines}).axes[0]
+    low, high = axis.get_xlim()
+    shown = [tick for tick in axis.get_xticks() if low <= tick <= high]
+    assert shown and all(tick == round(tick) for tick in shown)
+    assert epochs > 3 or shown == list(range(1, epochs + 1))
+
+
 def test_curves_leave_out_what_is_no_number():
     lines = [{"epoch": 1, "loss": None, "note": "x"}, {"epoch": 2, "loss": float("nan")},
              {"epoch": 3, "loss": 1.5}]

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,17 @@ from sklearn.metrics import confusion_matrix
 
 from pcinv.engine.evaluator import prepare
 from pcinv.engine.loading import load_model
-from pcinv.errors import CheckpointError, FileFormatError, InputError, ShapeError, UsageError
+from pcinv.errors import (
+    CheckpointError,
+    FileFormatError,
+    InputError,
+    LimitError,
+    ShapeError,
+    UsageError,
+)
 from pcinv.tasks import Labels
 from pcinv.vis import compare_runs, plots, run_report
+from pcinv.vis.colors import kind_colors
 from pcinv.vis.registration_report import Pair, pictures, registration_report, worst
 from pcinv.vis.report import Report, readable
 
@@ -38,7 +47,6 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def tiny(monkeypatch):
     use_tiny(monkeypatch)
-    monkeypatch.setattr(run_report, "ROTATIONS", 8)
 
 
 def whole_page(words=HOSTILE):
@@ -54,10 +62,17 @@ def whole_page(words=HOSTILE):
     return page
 
 
-def names_in(section, html):
+def names_in(section, page):
     """Return the captions of the pictures behind a heading, up to the next one."""
-    part = re.search(rf"<h2>{section}</h2>(.*?)(<h2>|</main>)", html, re.S)[1]
+    part = re.search(rf"<h2>{section}</h2>(.*?)(<h2>|</main>)", page, re.S)[1]
     return re.findall(r"<figcaption>(.*?)</figcaption>", part, re.S)
+
+
+def keys_in(page):
+    """Return for each picture the words of its key with their colours."""
+    return [[(unescape(word), tuple(bytes.fromhex(color))) for color, word in re.findall(
+        r'<i style="border-color: #(\w{6})"></i>(.*?)</span>', caption, re.S)]
+        for caption in re.findall(r"<figcaption>(.*?)</figcaption>", page, re.S)]
 
 
 class TestPage:
@@ -109,9 +124,24 @@ class TestPage:
     @pytest.mark.parametrize("value, words", [
         (None, "-"), (float("nan"), "-"), (True, "yes"), (1234567, "1,234,567"),
         (np.float32(0.5), "0.5"), (np.int64(4000), "4,000"), (1.23456789, "1.235"),
-        ([1, None], "1, -"), ({"a": 0.5}, "a 0.5"), ((), "-"), (float("inf"), "inf")])
+        ([1, None], "1, -"), ({"a": 0.5}, "a 0.5"), ((), "none"), (float("inf"), "inf"),
+        ([[0, 0.5], [1, 2]], "0, 0.5 to 1, 2"), ({}, "none")])
     def test_values_are_readable(self, value, words):
         assert readable(value) == words
+
+    def test_as_many_digits_as_asked_for(self):
+        value = {"a": [1.23456789, (2.3456789,)]}
+        assert readable(value) == "a 1.235, 2.346" and readable(value, 6) == "a 1.23457, 2.34568"
+
+    def test_a_key_tells_what_colours_stand_for(self):
+        page = Report("t")
+        image = np.zeros((8, 8, 3), np.uint8)
+        page.pictures([(image, "chair", [("seat", (255, 0, 16)), (SHOWN, (1, 2, 3))]),
+                       (image, "no key")])
+        assert keys_in(page.html()) == [[("seat", (255, 0, 16)), (SHOWN, (1, 2, 3))], []]
+        shown = Page(page.html())
+        assert shown.text.count("seat") == 1 and "script" not in shown.tags
+        assert 'alt="chair seat, ' in page.html()  # those who do not see colours are told as well
 
     def test_what_does_not_fit_is_refused(self):
         page = Report("t")
@@ -139,7 +169,9 @@ class TestPage:
         playwright = pytest.importorskip("playwright.sync_api")
         if not CHROMIUM.exists():
             pytest.skip("no chromium")
-        whole_page().save(tmp_path / "r.html")
+        page = whole_page()
+        page.figure(plots.learning_curves({"a": [{"epoch": 1, "loss": 1, "oa": 1, "lr": 1}]}))
+        page.save(tmp_path / "r.html")
         seen, asked, said = {}, [], []
         with playwright.sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
@@ -153,12 +185,21 @@ class TestPage:
                     "[getComputedStyle(document.body).backgroundColor,"
                     " getComputedStyle(document.querySelector('svg text')).fill,"
                     " document.documentElement.scrollWidth,"
-                    " [...document.images].every(i => i.complete && i.naturalWidth > 0)]")
+                    " [...document.images].every(i => i.complete && i.naturalWidth > 0),"
+                    " [...document.querySelectorAll('.plot svg')].map(drawing => {"
+                    "   const box = drawing.getBoundingClientRect();"
+                    "   return [box.right, box.width / box.height /"
+                    "     (drawing.viewBox.baseVal.width / drawing.viewBox.baseVal.height)]; }),"
+                    " [...document.querySelectorAll('.plot .wide')].every("
+                    "   box => box.scrollWidth <= box.clientWidth)]")
             browser.close()
         assert {url.split(":")[0] for url in asked} <= {"file", "data"} and said == []
         assert seen["light"][:2] == ["rgb(255, 255, 255)", "rgb(26, 26, 26)"]
         assert seen["dark"][:2] == ["rgb(22, 24, 27)", "rgb(232, 232, 232)"]
-        assert all(width <= 500 and loaded for _, _, width, loaded in seen.values())
+        for _, _, width, loaded, drawings, nothing_cut in seen.values():
+            assert width <= 500 and loaded and nothing_cut and len(drawings) == 2
+            for right, shape in drawings:  # whole, and not squeezed
+                assert right <= 500 and shape == pytest.approx(1, abs=0.01)
 
 
 def logits_of(prepared):
@@ -221,19 +262,42 @@ class TestRun:
             each = [((said == k) & (true == k)).sum() / max(((said == k) | (true == k)).sum(), 1)
                     if ((said == k) | (true == k)).any() else 1.0 for k in own]
             ious.append((np.mean(each), item.index))
-        html = run_report.run_report(prepared)[1].html()
-        captions = names_in("The worst examples", html)
+        page = run_report.run_report(prepared)[1].html()
+        captions = names_in("The worst examples", page)
         assert len(captions) == 6  # three clouds, as predicted and as they are
         assert [int(re.search(r"number (\d+)", words)[1]) for words in captions[::2]] == [
             index for _, index in sorted(ious)[:3]]
         assert f"IoU {min(ious)[0]:.3f}" in captions[0]
-        assert "predicted: " in captions[0] and "true: " in captions[1]
-        assert "What is taken for what" not in Page(html).headings
+        assert "predicted:" in captions[0] and "true:" in captions[1]
+        assert "What is taken for what" not in Page(page).headings
+
+    def test_parts_have_a_key_with_the_colours_of_the_picture(self, tiny, folders, monkeypatch):
+        """Each part that is seen is named, in its colour; so are the predicted as the true."""
+        monkeypatch.setattr(run_report, "EXAMPLES", 6)
+        prepared = prepare(folders["parts"], device="cpu")
+        pictures = []
+        monkeypatch.setattr(Report, "pictures", lambda page, images: pictures.extend(images))
+        run_report.run_report(prepared)
+        meta, own = prepared.loaded.meta.labels, {0: [0, 1], 1: [2, 3], 2: [4]}
+        assert len(pictures) == 6
+        for image, caption, key in pictures:
+            index = int(re.search(r"number (\d+)", caption)[1])
+            item, values = logits_of(prepared)[index]
+            parts = own[item.label]
+            part = (np.array(parts)[values[:, parts].argmax(1)] if "predicted" in caption
+                    else item.part.numpy())
+            kinds = np.unique(part)
+            colors = [tuple(row) for row in kind_colors(kinds).tolist()]
+            words = [meta.part_names[k] for k in kinds]
+            assert list(key) == list(zip(words, colors, strict=True))
+            assert all((image == np.array(color)).all(-1).any() for color in colors)
+        assert len({word for _, _, key in pictures for word, _ in key}) > 2
 
     def test_invariance_is_measured(self, tiny, folders, monkeypatch):
         """The tiny network is invariant; a twin that looks at raw coordinates is not."""
         prepared = prepare(folders["a"], device="cpu")
         kept = run_report.turned(prepared)
+        assert (kept.clouds, kept.poses) == (run_report.TURNED, run_report.POSES)
         assert kept.changed == 0 and kept.relative < 1e-4
         assert run_report.searched(prepared, 8).errors["rotation"] < 1e-3
         plain = TinyNetwork.forward
@@ -242,6 +306,33 @@ class TestRun:
         moved = run_report.turned(prepared)
         assert moved.changed > 0.5 and moved.relative > 0.1 and moved.difference > 1
         assert run_report.searched(prepared, 8).errors["rotation"] > 0.1
+
+    def test_a_report_has_a_bounded_cost_and_tells_where_it_is(self, tiny, folders):
+        """The help of `pcinv eval` names the cost: some 170 clouds."""
+        for limit, most in ((9, 200), (1, 110)):
+            prepared = prepare(folders["a"], device="cpu", limit=limit)
+            passes, told = [], []
+            hook = prepared.loaded.model.register_forward_pre_hook(
+                lambda _, given, passes=passes: passes.append(len(given[0])))
+            run_report.run_report(prepared, told=lambda *where, told=told: told.append(where))
+            hook.remove()
+            assert 40 < sum(passes) - limit < most
+            parts = dict.fromkeys(where[:2] for where in told)
+            assert list(parts) == [("measuring", "cloud"), ("turning clouds", "pose"),
+                                   ("searching for the worst error", "pass")]
+            assert all(0 <= done <= total for _, _, done, total in told)
+            assert ("measuring", "cloud", limit, limit) in told
+            assert len(told) > 20  # it is told more often than once a part
+            assert not prepared.loaded.model._forward_hooks
+
+    def test_what_takes_too_long_is_ended_and_the_page_says_so(self, tiny, folders, monkeypatch):
+        monkeypatch.setattr(run_report, "SECONDS", -1.0)
+        prepared = prepare(folders["a"], device="cpu")
+        with pytest.raises(LimitError, match="more than"):
+            run_report.searched(prepared)
+        text = Page(run_report.run_report(prepared)[1].html()).text
+        assert "each in 1 random poses" in text and "gave no answer: it took more than" in text
+        assert "pcinv check RUN" in text and not prepared.loaded.model._forward_hooks
 
     def test_calibration(self):
         rng = np.random.default_rng(0)

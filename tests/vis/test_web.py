@@ -22,7 +22,7 @@ from pcinv.io import read, write
 from pcinv.types import Mesh, PointCloud
 from pcinv.vis import web, web_page
 from pcinv.vis.build import scene_of_files
-from pcinv.vis.fit import ends_in_words
+from pcinv.vis.fit import bar_numbers
 from pcinv.vis.frames import frames_of_folder
 from pcinv.vis.scene import Lines, make_scene
 from pcinv.vis.web import serve
@@ -72,9 +72,9 @@ def served(what, **how):
 
 
 @contextmanager
-def filled(what):
+def filled(what, **how):
     """Give a page with a server, without a browser."""
-    shown = Page(what, "iso", "auto", None)
+    shown = Page(what, "iso", "auto", None, **how)
     server = web._listening(None)
     try:
         shown.fill(server)
@@ -190,6 +190,47 @@ def test_ctrl_c_ends_it(tmp_path):
     assert (run.returncode, out, error) == (0, "after\n", "")
 
 
+def test_signals_that_come_while_it_ends_do_no_harm(monkeypatch):
+    """A person presses Ctrl-C twice: the second one comes while the server is stopped."""
+    import viser
+
+    told, plain = [], viser.ViserServer.stop
+
+    def stop(server):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        plain(server)
+        told.append("stopped")
+
+    def ready(address):
+        told.append(address)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(viser.ViserServer, "stop", stop)
+    found = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    # A signal that is not caught must fail this test and not end the run.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        serve(two_clouds(), open_browser=False, ready=ready)
+        assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    except KeyboardInterrupt:
+        pytest.fail("a signal was not caught")
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), found, strict=True):
+            signal.signal(number, handler)
+    assert len(told) == 2 and told[0].startswith("http://127.0.0.1:") and told[1] == "stopped"
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_points_at_one_place_are_before_the_camera(count):
+    xyz = np.tile(np.float32([[0.3, 0.2, 5.1]]), (count, 1))
+    with filled(make_scene([("a", PointCloud(xyz))])) as shown:
+        away = np.linalg.norm(shown.placed(shown.camera.eye))
+        assert 0.5 * web_page.RADIUS < away < 5 * web_page.RADIUS
+        assert shown.nodes[0].point_size < 1 and np.abs(shown.nodes[0].points).max() < 1e-3
+
+
 def test_a_browser_draws_it(chromium):
     scene = replace(two_clouds(title="two"), notes=("a note to read",))
     with served(scene) as address, page(chromium) as seen:
@@ -204,10 +245,12 @@ def test_a_browser_draws_it(chromium):
         seen.get_by_label("by").click()
         seen.get_by_role("option", name="height").click()
         wait_until(lambda: changed(before, picture(seen, "canvas")) > 0.01)
-        low, high = ends_in_words(*np.percentile(
+        numbers = bar_numbers(*np.percentile(
             np.concatenate([layer.points[:, 2] for layer in scene.layers]).astype(float), (1, 99)))
-        for words in (low, high):
-            seen.get_by_text(words, exact=True).wait_for()
+        for _, words in numbers:
+            number = seen.get_by_text(words, exact=True)
+            number.wait_for()
+            assert number.bounding_box()["height"] < 25  # in one line
         with seen.expect_download() as sent:
             seen.get_by_role("button", name="Save picture").click()
         assert sent.value.suggested_filename == "pcinv-two.png"
@@ -264,6 +307,17 @@ def test_a_crop_is_saved_beside_the_file(tmp_path):
     inside = whole.absolute()[:, 0] >= FAR[0]
     assert np.array_equal(left.attributes["weight"], whole.attributes["weight"][inside])
     assert np.array_equal(read(tmp_path / "a.ply").attributes["weight"], whole.attributes["weight"])
+
+
+def test_a_crop_reads_the_format_that_was_told(tmp_path):
+    columns = np.random.default_rng(0).uniform(1, 2, (50, 5)).astype("<f4")
+    (tmp_path / "a.dat").write_bytes(columns.tobytes())
+    scene = scene_of_files([tmp_path / "a.dat"], format="bin5")
+    with filled(scene, format="bin5") as shown:
+        shown.cropper.save(None)
+    assert len(read(tmp_path / "a-crop-1.ply")) == 50
+    with filled(scene) as shown, pytest.raises(PcinvError, match=r"a\.dat"):  # the control
+        shown.cropper.save(None)
 
 
 def test_a_box_is_cut_out():

@@ -198,10 +198,29 @@ def test_scans_one_after_the_other(here, tmp_path):
                 lambda p, least=least: len(looked(p)) > 100 and looked(p).min() > least)))
         said = len(shown.said)
         shown.screen.key("space")
-        wait_until(lambda: len(shown.said) >= said + 4)  # round and round
+        for left in (each.min() for each in (*columns, columns[0])):  # round and round
+            shown.until(lambda p, left=left: len(looked(p)) > 100
+                        and abs(looked(p).min() - left) < 10)
+        assert len(shown.said) == said  # in the panel only: a film would fill the console
+        shown.screen.key("space")
         shown.screen.key("comma")
-    names = [each[0] for each in shown.said[said: said + 4]]
-    assert names == ["0", "1", "2", "0"]
+        wait_until(lambda: len(shown.said) > said)
+
+
+def test_before_and_after_stay_in_the_picture(here, tmp_path):
+    write(tmp_path / "a.ply", plate(seed=0))
+    write(tmp_path / "b.ply", plate(seed=1))
+    far = np.eye(4)
+    far[0, 3] = 40.0
+    write(tmp_path / "far.ply", PointCloud(plate(seed=1).xyz + np.float32([40, 0, 0]),
+                                           plate().origin))
+    scene = scene_of_files([tmp_path / "a.ply", tmp_path / "far.ply"], color_by="solid",
+                           transform=far)
+    before = next(layer for layer in scene.layers if layer.name.endswith("as it was")).color
+    with window(here, scene, look="front") as shown:
+        shown.until(lambda p: count_of(p, np.array(BLUE)) > 1000)
+        apart = shown.press("B", lambda p: count_of(p, np.array(before)) > 20)
+        assert count_of(apart, np.array(BLUE)) > 20  # both, far from each other
 
 
 def test_without_a_display(monkeypatch):
@@ -275,7 +294,7 @@ show(make_scene([("a", plate())]), said=lambda pid: print(pid, flush=True),
 
 
 @linux
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_window_ends_with_its_parent(any_display, sent, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed parent leaves its folder
     code = PARENT.format(tests=str(Path(__file__).parents[1]))
@@ -284,8 +303,31 @@ def test_a_window_ends_with_its_parent(any_display, sent, tmp_path, monkeypatch)
     child = int(parent.stdout.readline())
     assert alive(child)
     parent.send_signal(sent)
-    assert parent.wait(20) != 0
+    code = parent.wait(20)
+    assert code == 0 if sent != signal.SIGKILL else code != 0
     wait_until(lambda: not alive(child))
+
+
+@linux
+def test_a_window_that_does_not_end_is_killed_by_the_second_signal(any_display):
+    """The first one asks it to end, and it hangs."""
+    told = []
+
+    def said(words):
+        told.append(words)
+        signal.raise_signal(signal.SIGINT)
+
+    ignores = ("import os, time; print('pcinv-said', os.getpid(), flush=True); time.sleep(1e-3)\n"
+               "print('pcinv-said once more', flush=True); time.sleep(600)")
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        show(make_scene([("a", plate())]), command=(sys.executable, "-c", ignores), said=said)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    except KeyboardInterrupt:
+        pytest.fail("a signal was not caught")
+    finally:
+        signal.signal(signal.SIGINT, found)
+    assert told[1] == "once more" and not alive(int(told[0]))
 
 
 def test_another_cloud_gives_another_picture(here):

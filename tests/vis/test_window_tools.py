@@ -19,10 +19,9 @@ from pcinv.vis.frames import Frames
 from pcinv.vis.scene import make_scene, take, thin
 from pcinv.vis.window_crop import save_crop, save_image
 from pcinv.vis.window_play import LEAST_SECONDS, Player
-from pcinv.vis.window_state import color_modes, cropped, like, swapped, toggled
+from pcinv.vis.window_state import color_modes, cropped, leaves_view, like, swapped, toggled
 from pcinv.vis.window_tools import (
     REACH,
-    SAME_DEPTH,
     Cut,
     Eye,
     box_of,
@@ -93,7 +92,7 @@ def test_a_click_on_a_point_means_it_or_one_in_front(xyz, rotation, data):
     row = data.draw(st.integers(0, len(points) - 1))
     found = nearest_to_click(points, eye, tuple(places[row]))
     same = np.allclose(places[found], places[row], atol=1e-6)
-    assert same or depth[found] * (1 + SAME_DEPTH / 2) < depth[row]
+    assert same or depth[found] < depth[row]
     assert ((places[found] - places[row]) ** 2).sum() <= REACH**2
 
 
@@ -237,6 +236,23 @@ def test_before_and_after(tmp_path):
     assert [layer.visible for layer in swapped(before).layers] == [True, True, False]
     shown = toggled(before, len(scene.layers))
     assert shown.lines[0].visible and not before.lines[0].visible
+
+
+def test_the_view_is_left_where_the_moved_cloud_is_seen_less(tmp_path):
+    write(tmp_path / "a.ply", cloud())
+    write(tmp_path / "b.ply", cloud(seed=1, origin=(30.0, 0, 0)))
+    far = np.eye(4)
+    far[0, 3] = 30.0
+    scene = scene_of_files([tmp_path / "a.ply", tmp_path / "b.ply"], transform=far)
+    before = swapped(scene)
+    assert leaves_view(scene, before, eye_of(scene)[0])
+    assert not leaves_view(before, scene, eye_of(before)[0])  # all of it is in the wide picture
+    away = np.eye(4)
+    away[2, 3] = 900.0
+    elsewhere = replace(eye_of(scene)[0], matrix=eye_of(scene)[0].matrix @ away)
+    assert not leaves_view(scene, before, elsewhere)
+    none = replace(scene, layers=tuple(replace(each, visible=False) for each in scene.layers))
+    assert not leaves_view(none, none, elsewhere)
 
 
 def test_cuts_leave_meshes_whole():

@@ -109,7 +109,9 @@ function pcinvScene(root) {
       make("div", key, "", "bar").style.background = `linear-gradient(to right, ${data.bar.join()})`;
       const numbers = make("div", key, "", "numbers");
       told.numbers.forEach(([share, words]) => {
-        make("span", numbers, words).style.left = `${100 * share}%`;
+        const number = make("span", numbers, words);
+        number.style.left = `${100 * share}%`;
+        number.style.transform = `translateX(${-100 * share}%)`; // the ends stay within the bar
       });
     });
   }
