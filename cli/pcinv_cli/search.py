@@ -101,7 +101,7 @@ def _look(talk: Talk, query: str, found: Any) -> None:
     from pcinv.vis.matches import scene_of_matches
     from pcinv_cli import viewing
 
-    viewing.show(talk, scene_of_matches(query, found.matches))
+    viewing.show_also(talk, scene_of_matches(query, found.matches))
 
 
 class IndexProgress(Progress):
