@@ -26,6 +26,7 @@ from pcinv.nn.heads import activated
 from pcinv.nn.pooling import linear_norm_relu_max
 from pcinv.nn.rows import LinearNorm, norm_affine
 from pcinv.ops import farthest_point_sample, gather, knn, record_margin
+from pcinv.ops.margins import tracking
 from pcinv.ops.threads import in_shares
 
 SLOPE = 0.2
@@ -114,9 +115,9 @@ def exact_frames(patches: Patches) -> tuple[Float[Tensor, "b s 3 3"], Float[Tens
         normal = safe_normalize((cofactors @ out[..., None])[..., 0])
         found = []
         for first, second in ((normal, out + mean), (out, normal + mean)):
-            aside = second - (second * safe_normalize(first)).sum(-1, keepdim=True) * (
-                safe_normalize(first))
-            record_margin(float(torch.minimum(first.norm(dim=-1), aside.norm(dim=-1)).amin()))
+            if tracking():
+                aside = _cross(safe_normalize(first), second).norm(dim=-1)
+                record_margin(float(torch.minimum(first.norm(dim=-1), aside).amin()))
             found.append(sixd_to_matrix(torch.cat([first, second], dim=-1)).mT)
         return found[0], found[1]
 
