@@ -79,7 +79,8 @@ def test_unknown_names_are_answered_with_the_nearest(ask, copy, args, near):
 def test_what_is_left_out(ask, run, copy):
     assert ask(*VERB, "--root", copy, code=2)["error"]["code"] == "usage"
     assert "--root" in ask(*VERB, "--dataset", "3dmatch", code=2)["error"]["hint"]
-    assert ask("benchmark", "registraton", code=2)["error"]["hint"] == "did you mean registration or retrieval?"
+    told = ask("benchmark", "registraton", code=2)["error"]
+    assert told["hint"] == "did you mean registration or retrieval?"
     assert "registration" in run("benchmark", "--help").out
 
 
