@@ -7,12 +7,11 @@ before it is mapped, samples and neighbours come from plain torch. It takes the 
 network, with computed or predicted frames, and must give the same logits. Run as a program it times
 both by turns: the fastest of the repeats, with the slowest behind it, in CPU time of the process.
 "published" is the published computation at the same sizes: predicted frames, with a second branch
-that evaluation runs too. Training in pcinv tells the C library to keep freed memory; evaluation
-does not. The others run as a script would, with the library's defaults, and with memory kept.
+that evaluation runs too. Training in pcinv tells the C library to keep freed memory, evaluation
+does not, and a plain script does neither: `--memory` says how all of one run handle it.
 """
 
 import argparse
-import ctypes
 import time
 from copy import deepcopy
 
@@ -24,7 +23,6 @@ from pcinv.geometry.rotation import random_rotation
 from pcinv.models.registry import create_model
 
 SLOPE = 0.2
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 
 
 def layer(block, x, slope=0.0):
@@ -215,17 +213,8 @@ def make_batch(count, points):
     return xyz / xyz.norm(dim=-1).amax()
 
 
-def default_memory():
-    """Handle memory as glibc does by itself once a process has freed large blocks."""
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_MAX, 65536)
-    libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
-    libc.mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
-    libc.malloc_trim(0)
-
-
 def contestants(task, preset, xyz, training):
-    """Name -> how it handles memory, and a function without arguments that gives logits."""
+    """Name -> function without arguments that gives logits."""
     is_parts = task == "part_segmentation"
     sizes = {"num_classes": 50, "num_categories": 16} if is_parts else {"num_classes": 40}
     target = torch.arange(len(xyz)) % 40
@@ -255,10 +244,7 @@ def contestants(task, preset, xyz, training):
     def run_published():
         return act(old, lambda: forward(old, xyz, told, published=True))
 
-    return {"pcinv": (keep_freed_memory if training else default_memory, run_pcinv),
-            "plain": (default_memory, run_plain), "plain, kept": (keep_freed_memory, run_plain),
-            "published": (default_memory, run_published),
-            "published, kept": (keep_freed_memory, run_published)}
+    return {"pcinv": run_pcinv, "plain": run_plain, "published": run_published}
 
 
 def main():
@@ -269,33 +255,34 @@ def main():
     parser.add_argument("--presets", nargs="+", default=["light", "paper"])
     parser.add_argument("--tasks", nargs="+", default=["classification"])
     parser.add_argument("--work", nargs="+", default=["inference", "training"])
+    parser.add_argument("--memory", choices=("default", "kept"), default="default")
     options = parser.parse_args()
+    if options.memory == "kept":
+        keep_freed_memory()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.batch} clouds "
-          f"of {options.points} points, {options.repeats} repeats, CPU ms a cloud\n")
-    print("| task | preset | work | pcinv | layer by layer | ratio | memory kept | ratio"
-          " | published | ratio | memory kept | ratio | differ by |")
-    print("| --- " * 13 + "|")
+          f"of {options.points} points, {options.repeats} repeats, memory {options.memory}\n")
+    print("| task | preset | work | pcinv, CPU ms a cloud | layer by layer | ratio | published"
+          " | ratio | differ by |")
+    print("| --- " * 9 + "|")
     xyz = make_batch(options.batch, options.points)
     for task in options.tasks:
         for preset in options.presets:
             for work in options.work:
                 runs = contestants(task, preset, xyz, work == "training")
-                logits = {who: run() for who, (_, run) in runs.items()}
+                logits = {who: run() for who, run in runs.items()}
                 times = {who: [] for who in runs}
                 for _ in range(options.repeats):
-                    for who, (memory, run) in runs.items():
-                        memory()
-                        run()  # the first after a change of memory pays for it
+                    for who, run in runs.items():
                         start = time.process_time()
                         run()
                         times[who].append((time.process_time() - start) / len(xyz) * 1e3)
-                own = times.pop("pcinv")
-                shown = " | ".join(f"{min(t):.1f} ({max(t):.1f}) | {min(t) / min(own):.1f}"
-                                   for t in times.values())
+                best = {who: min(t) for who, t in times.items()}
+                shown = {who: f"{min(t):.1f} ({max(t):.1f})" for who, t in times.items()}
                 differ = float((logits["pcinv"] - logits["plain"]).abs().max()
                                / logits["plain"].abs().max())
-                print(f"| {task} | {preset} | {work} | {min(own):.1f} ({max(own):.1f}) | {shown} | "
-                      f"{differ:.0e} |", flush=True)
+                print(f"| {task} | {preset} | {work} | {shown['pcinv']} | {shown['plain']} | "
+                      f"{best['plain'] / best['pcinv']:.1f} | {shown['published']} | "
+                      f"{best['published'] / best['pcinv']:.1f} | {differ:.0e} |", flush=True)
 
 
 if __name__ == "__main__":
