@@ -212,7 +212,7 @@ def _local(xyz: Tensor, mask: Tensor | None, group: str) -> tuple[Tensor, Tensor
     check_points(xyz)
     if group not in GROUPS:
         raise unknown_name("group", group, GROUPS)
-    exact = xyz.detach().double()
+    exact = xyz.detach().to(torch.float64, copy=True)  # changed in place: clouds may be large
     if mask is not None:
         if not bool(mask.any(1).all()):
             raise InputError("a cloud without points", where="mask", hint="leave it out")
@@ -220,14 +220,19 @@ def _local(xyz: Tensor, mask: Tensor | None, group: str) -> tuple[Tensor, Tensor
         first = mask.to(torch.uint8).argmax(1)
         start = exact.gather(1, first[:, None, None].expand(-1, 1, 3))
         exact = torch.where(mask[..., None], exact, start)
-    base, centre = exact[:, :1], torch.zeros_like(exact[:, 0])
+    centre = torch.zeros_like(exact[:, 0])
     if group in ("SE3", "E3"):
-        local = exact - base
-        count = xyz.shape[1] if mask is None else mask.sum(1)[:, None, None]
-        # a padded first row would be the base, but it equals the first point
-        mean = (local if mask is None else local * mask[..., None]).sum(1, keepdim=True) / count
-        exact, centre = local - mean, (base + mean).squeeze(1)
-    return exact if mask is None else exact * mask[..., None], centre
+        base = exact[:, :1].clone()  # near the points, so that the mean of far ones is not rounded
+        exact -= base
+        if mask is None:
+            mean = exact.mean(1, keepdim=True)
+        else:
+            mean = (exact * mask[..., None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None]
+        exact -= mean
+        centre = (base + mean).squeeze(1)
+    if mask is not None:
+        exact *= mask[..., None]
+    return exact, centre
 
 
 def _differ(points: Tensor) -> Tensor:

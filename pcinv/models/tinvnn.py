@@ -100,40 +100,38 @@ class TinvAlign(nn.Module):
 
     def frames(
         self, xyz: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"] | None = None
-    ) -> tuple[Frames, Tensor]:
-        """Return the frames of each cloud, and its size (B,)."""
+    ) -> tuple[Frames, Float[Tensor, " b"], Float[Tensor, "b n 3"]]:
+        """Return the frames of each cloud, its size, and its points about the centre, float64."""
         frames = pca_frames(xyz, mask, group=self.group, min_gap=self.min_gap)
-        local = xyz.detach().double() - frames.centre[:, None]
+        local = xyz.double() - frames.centre[:, None]
         if mask is not None:
             local = torch.where(mask[..., None], local, 0.0)
+        exact = local.detach()
         count = xyz.shape[1] if mask is None else mask.sum(1)
         if self.tiebreak == "kernel" and bool(frames.is_ambiguous.any()):
-            frames = _split_ties(frames, local, count, self.min_gap)
+            frames = _split_ties(frames, exact, count, self.min_gap)
         record_margin(float(frames.gap.amin()))
+        if self.scale == "rms":
+            size = torch.linalg.vector_norm(exact, dim=(1, 2)) / count**0.5
+        elif self.scale == "lam1":
+            size = (exact @ frames.axes[:, 0, :, :1]).square().sum((1, 2)).div(count).sqrt()
+        elif self.scale == "max":
+            size = exact.square().sum(-1).amax(1).sqrt()
+        else:
+            size = torch.ones_like(frames.gap)
         if self.signs == "random":
             frames = draw_frames(frames)
         elif self.signs == "skew":
-            frames = _by_skew(frames, local)
-        square = local.square().sum(-1)
-        size = torch.ones_like(square[:, 0])
-        if self.scale == "rms":
-            size = (square.sum(1) / count).sqrt()
-        elif self.scale == "lam1":
-            along = (local @ frames.axes[:, 0, :, :1])[..., 0]
-            size = (along.square().sum(1) / count).sqrt()
-        elif self.scale == "max":
-            size = square.amax(1).sqrt()
-        return frames, torch.where(size > 0, size, torch.ones_like(size))
+            frames = _by_skew(frames, exact)
+        return frames, torch.where(size > 0, size, torch.ones_like(size)), local
 
     def forward(
         self, xyz: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"] | None = None
     ) -> Aligned:
-        frames, size = self.frames(xyz, mask)
-        local = xyz.double() - frames.centre[:, None]
-        if mask is not None:
-            local = torch.where(mask[..., None], local, 0.0)
-        seen = frames.turn(local / size[:, None, None])
-        return Aligned(seen.to(xyz.dtype), frames, size)
+        frames, size, local = self.frames(xyz, mask)
+        first = (local @ (frames.axes[:, 0] / size[:, None, None])).to(xyz.dtype)
+        signs = first.new_tensor(ALL_SIGNS[: frames.weight.shape[1]])  # the views differ by these
+        return Aligned(first[:, None] * signs[:, None], frames, size)
 
 
 def _by_skew(frames: Frames, local: Float[Tensor, "b n 3"]) -> Frames:
@@ -142,11 +140,12 @@ def _by_skew(frames: Frames, local: Float[Tensor, "b n 3"]) -> Frames:
     Of the frames of det +1 two axes decide. The rule fails where a moment vanishes, as it does on
     mirror-symmetric clouds; how far from that the choice was is recorded.
     """
-    seen = frames.turn(local)  # (B, F, N, 3)
-    moment = seen.pow(3).sum(2) / seen.square().sum(2).pow(1.5).clamp_min(1e-300)  # (B, F, 3)
-    used = moment if frames.weight.shape[1] == 8 else moment[..., :2]
-    record_margin(float(used.abs().amin()))
-    best = (used > 0).sum(-1).argmax(1)
+    seen = local @ frames.axes[:, 0]
+    moment = seen.pow(3).sum(1) / seen.square().sum(1).pow(1.5).clamp_min(1e-300)  # (B, 3)
+    signs = moment.new_tensor(ALL_SIGNS[: frames.weight.shape[1]])  # (F, 3)
+    used = 3 if len(signs) == 8 else 2
+    record_margin(float(moment[:, :used].abs().amin()))
+    best = ((moment[:, None] * signs)[..., :used] > 0).sum(-1).argmax(1)
     axes = frames.axes.gather(1, best[:, None, None, None].expand(-1, 1, 3, 3))
     return replace(frames, axes=axes, weight=torch.ones_like(frames.weight[:, :1]))
 
@@ -227,7 +226,7 @@ class TinvNN(ViewedNetwork):
         hyper = self.hyper
         align = TinvAlign(hyper.scale, hyper.signs if self.training else hyper.eval_signs,
                           hyper.reflection_invariant, hyper.tiebreak, hyper.min_gap)
-        frames, size = align.frames(xyz)
+        frames, size, _ = align.frames(xyz)
         return fold(xyz, frames, next(self.parameters()).dtype, size)
 
     def pool(self, rows: Tensor, views: Views) -> tuple[Tensor, Views]:
