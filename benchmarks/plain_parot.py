@@ -75,9 +75,9 @@ def computed_frames(centre, near):
     spread = torch.einsum("bsk,bski,bskj->bsij", weight, near, near)
     spread = spread / spread.diagonal(dim1=2, dim2=3).sum(-1)[..., None, None]
     out = centre / centre.norm(dim=-1).amax(1)[:, None, None]
-    normal = torch.linalg.solve(spread + 0.01 * torch.eye(3).to(spread), out[..., None])[..., 0]
+    normal = torch.linalg.solve(spread + 0.001 * torch.eye(3).to(spread), out[..., None])[..., 0]
     normal = F.normalize(normal, dim=-1)
-    return gram_schmidt(normal, out + mean), gram_schmidt(out, normal + mean)
+    return gram_schmidt(normal, mean), gram_schmidt(out, normal + mean)
 
 
 def point_net(net, patch):

@@ -33,7 +33,7 @@ SLOPE = 0.2
 """Negative slope of the activations that are not plain ReLU."""
 CACHED_ROWS = 4096
 """Rows worked on at a time in evaluation."""
-_RIDGE = 1e-2
+_RIDGE = 1e-3
 """Share of the trace that is added to the covariance of a patch before it is inverted."""
 
 
@@ -89,7 +89,7 @@ def exact_frames(patches: Patches) -> tuple[Float[Tensor, "b s 3 3"], Float[Tens
     With o the centre of a patch, seen from the mean of the cloud, C its covariance and m its mean,
     both weighted by nearness to the centre, and n = (C / tr C + ridge)^-1 o:
 
-        near: x along n, y towards o / |o|_max + m        whole: x along o, y towards n + m
+        near: x along n, y towards m        whole: x along o, y towards n + m / radius
 
     n is close to the normal of the surface on its outer side. A principal axis has no sign, and a
     sign that is chosen for it jumps where the reason for the choice passes through zero, for flat
@@ -114,7 +114,7 @@ def exact_frames(patches: Patches) -> tuple[Float[Tensor, "b s 3 3"], Float[Tens
         out = out / size
         normal = safe_normalize((cofactors @ out[..., None])[..., 0])
         found = []
-        for first, second in ((normal, out + mean), (out, normal + mean)):
+        for first, second in ((normal, mean), (out, normal + mean)):
             if tracking():
                 aside = _cross(safe_normalize(first), second).norm(dim=-1)
                 record_margin(float(torch.minimum(first.norm(dim=-1), aside).amin()))
