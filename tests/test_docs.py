@@ -342,14 +342,14 @@ def documented(command):
 FIELDS = {
     "register": (["register", "data/samples/part_a.ply", "data/samples/part_b.ply"], None),
     "register --folder": (["register", "--folder", "scans", "-o", "model"], None),
-    "check": (["check", "riconv2", "--rotations", "2"], None),
+    "check": (["check", "riconvpp", "--rotations", "2"], None),
     "predict": (["predict", "run", "data/samples/chair.ply"], "files"),
     "eval": (["eval", "run", "--limit", "28"], None),
     "embed": (["embed", "run", "data/samples/chair.ply", "-o", "e.npy"], None),
     "search": (["search", "data/samples/chair.ply", "scans", "--weights", "run"], None),
     "benchmark retrieval": (["benchmark", "retrieval", "run", "--limit", "56"], None),
     "info": (["info", "data/samples/chair.ply"], "files"),
-    "models": (["models", "riconv2"], "models"),
+    "models": (["models", "riconvpp"], "models"),
     "view": (["view", "data/samples/chair.ply", "--screenshot", "a.png", "--size", "64x64"], None),
 }
 
@@ -363,7 +363,7 @@ def ask(*words):
 def trained(tmp_path_factory):
     """A run of one epoch and the answer of the command that made it."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    return run, ask("train", "--backbone", "riconv2", "--epochs", "1", "--set", "data.limit=56",
+    return run, ask("train", "--backbone", "riconvpp", "--epochs", "1", "--set", "data.limit=56",
                     "-o", str(run))
 
 

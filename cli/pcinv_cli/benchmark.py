@@ -1,4 +1,4 @@
-"""`pcinv benchmark`: the published protocols, on your copy of a data set; here registration."""
+"""`pcinv benchmark`: published protocols and comparisons; here registration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from pcinv_cli.reports import check_report, command_line, report_option
 VERBS = {
     "registration": ("benchmark:registration", "Register the pairs of a data set and judge them by "
                      "its official rule."),
+    "classification": ("trials:classification", "Train backbones alike and compare their classes."),
+    "part-segmentation": ("trials:part_segmentation", "The same for parts of shapes."),
+    "normals": ("trials:normals", "The same for directions of surfaces."),
     "retrieval": ("retrieval", "Let each shape of a data set search for others of its class."),
 }
 
-command = VerbGroup("benchmark", VERBS, "Run a published protocol on your copy of its data set.", (
+_PURPOSE = "Run a published protocol, or set backbones side by side."
+command = VerbGroup("benchmark", VERBS, _PURPOSE, (
     ("pcinv benchmark registration --dataset 3dmatch --root DIR --pairs 60", "evenly spaced pairs"),
+    ("pcinv benchmark classification --dataset modelnet10 --root DIR -o OUT",
+     "all backbones, trained alike"),
     ("pcinv data info 3dmatch", "where to get the data set"),
 ))
 

@@ -136,6 +136,22 @@ class Size(click.ParamType):
         return size
 
 
+class Seeds(click.ParamType):
+    """Whole numbers `N,N,...`."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            raise UsageError(f"'{value}' is no list of seeds", where="--seeds",
+                             hint="whole numbers: --seeds 0,1,2")
+        return tuple(dict.fromkeys(int(part) for part in parts))
+
+
 class RunOrName(click.ParamType):
     """A run folder or weights file; with `names`, the name of a backbone as well."""
 
@@ -248,6 +264,7 @@ METHOD = Name("method", _methods)
 DEVICE = Device()
 VIEW_POINT = ViewPoint()
 LOOK = Look()
+SEEDS = Seeds()
 SIZE = Size()
 RENDERER = Name("renderer", _renderers)
 KEY_VALUE = KeyValue()

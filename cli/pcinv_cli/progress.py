@@ -88,6 +88,36 @@ class PairProgress(Progress):
         self.show(f"{self.trusted} of {new} answers trusted", "pair", done, total, left)
 
 
+class TrialProgress(Progress):
+    """Its call takes what a comparison of backbones tells: trials done, of all, and the last."""
+
+    start = 0.0
+    before = 0
+
+    def __call__(self, done: int, total: int, row: Any) -> None:
+        """Say what each trial reached as soon as it is done."""
+        if not self.talk.progress:
+            return
+        if row is None:
+            self.start, self.before = time.monotonic(), done
+            if done:
+                self.talk.say(f"{done} of {total} trainings are done already")
+            return
+        left = (time.monotonic() - self.start) / (done - self.before) * (total - done)
+        first = next(iter(row.metrics["so3"].items()))
+        self.talk.say(f"{done}/{total} {row.trial.name}: {first[0]} {first[1]:.3f} turned in any "
+                      f"way, trained in {duration(row.train_s)}, about {duration(left)} left")
+        if self.bar is not None:
+            self.bar.update(self.task, description=row.trial.name, completed=done, total=total,
+                            left=f"{duration(left)} left")
+
+    def watch(self, trial: Any, tick: Any) -> None:
+        """Show where the training is that runs now."""
+        if self.talk.progress:
+            self.show(f"{trial.name}, epoch {tick.epoch}/{tick.epochs}, loss {tick.loss:.3f}",
+                      "step", tick.step, tick.total, tick.eta_s)
+
+
 def validated(line: dict[str, Any]) -> str:
     """Return the first metric of the validation part, as text to go on with."""
     for name, value in line.items():

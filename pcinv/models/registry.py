@@ -65,7 +65,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             min_points=4,
         ),
         BackboneSpec(
-            name="riconv2",
+            name="riconvpp",
             title="RIConv++: effective rotation-invariant convolution",
             module="risurconv",
             paper="Zhang, Hua, Yeung: IJCV 130(5), 2022, arXiv 2202.13094",
@@ -137,7 +137,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             min_points=1,
         ),
         BackboneSpec(
-            name="tinvnn_pointnet",
+            name="tinvnn",
             title="TinvNN: PointNet of points along their principal axes",
             module="tinvnn",
             paper="Zhang, Wang, Zhang, Cui, Zhu: arXiv 2112.12345; what it leaves open is ours",

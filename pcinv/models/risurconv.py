@@ -380,6 +380,6 @@ def build(
 ) -> RISurConv:
     """Make the network of a row of the registry."""
     hyper = SIZES[task, preset]
-    if name == "riconv2":
+    if name == "riconvpp":
         hyper = replace(hyper, features="riconv8", attention=False)
     return RISurConv(with_overrides(hyper, overrides, name), task, num_classes, num_categories)

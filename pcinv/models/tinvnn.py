@@ -247,7 +247,7 @@ def build(
     """Make the network of a row of the registry."""
     hyper: PointNetHyper | DGCNNHyper
     body: nn.Module
-    if name == "tinvnn_pointnet":
+    if name == "tinvnn":
         hyper = PointNetHyper(**asdict(POINTNET_SIZES[task, preset]))
         hyper = with_overrides(hyper, overrides, name)
         body = PointNetBody(hyper, task, num_classes, num_categories)

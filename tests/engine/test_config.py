@@ -80,7 +80,7 @@ def test_the_recipe_of_a_backbone_is_a_default(monkeypatch):
     config, sources = load_config(overrides=["train.epochs=8"])
     assert config.optim.lr == 0.5 and sources["optim.lr"] == "default"
     assert config.train.epochs == 8 and sources["train.epochs"] == "set"
-    assert load_config(overrides=["model.backbone=riconv2"])[0].optim.lr == Config().optim.lr
+    assert load_config(overrides=["model.backbone=riconvpp"])[0].optim.lr == Config().optim.lr
 
 
 @pytest.mark.parametrize(("text", "words", "hint"), [

@@ -171,8 +171,8 @@ def test_another_configuration_is_refused_with_the_differing_keys(tiny, make_con
     with pytest.raises(CheckpointError, match=r"optim.lr: 0.02 here, 0.5 there") as caught:
         train(make_config(optim={"lr": 0.5}), resume=run.path)
     assert caught.value.exit_code == 5
-    with pytest.raises(CheckpointError, match=r"model.backbone: 'risurconv' here, 'riconv2'"):
-        train(make_config(model={"backbone": "riconv2"}), resume=run.path)
+    with pytest.raises(CheckpointError, match=r"model.backbone: 'risurconv' here, 'riconvpp'"):
+        train(make_config(model={"backbone": "riconvpp"}), resume=run.path)
     with pytest.raises(UsageError, match="exclude"):
         train(make_config(), resume=run.path, output=tmp_path / "other")
 

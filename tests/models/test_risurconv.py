@@ -16,7 +16,7 @@ from pcinv.models.registry import BACKBONES, create_model, describe, list_models
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import plain_risurconv
 
-NAMES = ("risurconv", "riconv2")
+NAMES = ("risurconv", "riconvpp")
 TASKS = {"classification": {"num_classes": 40}, "part_segmentation": {"num_classes": 50}}
 
 
@@ -51,8 +51,8 @@ def change(model, a, b):
     ("risurconv", "classification", "fixed", 1_353_544),
     ("risurconv", "classification", "official", 10_810_696),
     ("risurconv", "part_segmentation", "fixed", 4_063_730),
-    ("riconv2", "classification", "fixed", 423_656),
-    ("riconv2", "part_segmentation", "fixed", 1_583_602),
+    ("riconvpp", "classification", "fixed", 423_656),
+    ("riconvpp", "part_segmentation", "fixed", 1_583_602),
 ])
 def test_8_parameter_counts(name, task, compat, count):
     model = create_model(name, task=task, preset="paper", compat=compat, **TASKS[task],

@@ -13,7 +13,7 @@ from pcinv.metrics.invariance import measure_invariance
 from pcinv.models.registry import create_model
 from pcinv.models.tinvnn import SCALES, TinvAlign, scaled_coordinates
 
-NAMES = ("tinvnn_pointnet", "tinvnn_dgcnn")
+NAMES = ("tinvnn", "tinvnn_dgcnn")
 MIRROR = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
 GOLD = (1 + 5**0.5) / 2
 
@@ -230,7 +230,7 @@ def test_10_padding_changes_no_answer(name, task):
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_12_gradients_are_finite_on_degenerate_clouds_too(name):
     xyz = DEGENERATE[name][None].double().repeat(2, 1, 1).requires_grad_()
-    model = make("tinvnn_pointnet").train()
+    model = make("tinvnn").train()
     model(xyz).square().sum().backward()
     assert torch.isfinite(xyz.grad).all()
     generic = cloud(count=40).requires_grad_()
@@ -284,7 +284,7 @@ def test_the_search_finds_no_worse_error():
 ])
 def test_choices_that_do_not_fit_are_named(options, error):
     with pytest.raises(error) as caught:
-        create_model("tinvnn_pointnet", **options)
+        create_model("tinvnn", **options)
     assert caught.value.hint
 
 

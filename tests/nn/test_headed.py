@@ -69,7 +69,7 @@ def test_every_classifier_takes_every_head(name, kind):
 
 def test_what_the_features_need_stays_and_the_rest_takes_no_room():
     torch.manual_seed(0)
-    plain = create_model("riconv2", num_classes=7).eval()
+    plain = create_model("riconvpp", num_classes=7).eval()
     network = with_head(copy.deepcopy(plain), "matryoshka", 7, 128).eval()
     xyz = clouds(3, 128)
     torch.testing.assert_close(network.forward_features(xyz).global_,
@@ -125,7 +125,7 @@ class TestWhatCannotBe:
         assert "nesting" in caught.value.hint
 
     def test_parts(self):
-        model = create_model("riconv2", task="part_segmentation", num_classes=5)
+        model = create_model("riconvpp", task="part_segmentation", num_classes=5)
         with pytest.raises(ConfigError, match="for classification"):
             with_head(model, "matryoshka", 5, 64)
 
