@@ -41,6 +41,8 @@ SHORTER = {
     "pcinv check": "--rotations 2",
     "pcinv eval": "--limit 28",
     "pcinv plot .*--eval": "--limit 14",
+    "pcinv benchmark part-segmentation": TINY,
+    "pcinv benchmark robustness": "--limit 14 --kind noise",
     "pcinv view (?!.*--screenshot)": "--screenshot picture.png --size 160x120",
 }
 """Start of a line -> words that are added: a tiny training, fewer clouds, no window."""
@@ -50,6 +52,7 @@ NOT_RUN = {
     "distance_net|points.tally": "needs the example; tests/e2e/test_plugin.py installs it",
     "benchmark registration": "takes hours; tests/cli/test_benchmark_verb.py runs it on few pairs",
     "--weights RUN|embed|retrieval|--head": "tests/cli/test_search_verbs.py",
+    "check --all": "takes half an hour; tests/cli/test_trials_verb.py",
     "check roitr": "takes a minute; tests/engine/test_check_matching.py checks descriptors",
     "--method patch": "takes a descriptor; tests/registration/test_patches.py",
 }
@@ -347,7 +350,14 @@ FIELDS = {
     "eval": (["eval", "run", "--limit", "28"], None),
     "embed": (["embed", "run", "data/samples/chair.ply", "-o", "e.npy"], None),
     "search": (["search", "data/samples/chair.ply", "scans", "--weights", "run"], None),
+    "benchmark classification": ([
+        "benchmark", "classification", "--backbone", "pointnet", "--trained", "z", "--epochs", "1",
+        "--set", "data.num_points=64", "--set", "data.options.per_class=2", "-o", "trials"], None),
+    "benchmark speed": (["benchmark", "speed", "--backbone", "pointnet", "--points", "64",
+                         "--batch-size", "2", "--repeats", "1"], "backbones"),
     "benchmark retrieval": (["benchmark", "retrieval", "run", "--limit", "56"], None),
+    "benchmark robustness": (["benchmark", "robustness", "run", "--limit", "28", "--kind", "noise"],
+                             None),
     "info": (["info", "data/samples/chair.ply"], "files"),
     "models": (["models", "riconvpp"], "models"),
     "view": (["view", "data/samples/chair.ply", "--screenshot", "a.png", "--size", "64x64"], None),

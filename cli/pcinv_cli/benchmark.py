@@ -20,7 +20,9 @@ VERBS = {
     "classification": ("trials:classification", "Train backbones alike and compare their classes."),
     "part-segmentation": ("trials:part_segmentation", "The same for parts of shapes."),
     "normals": ("trials:normals", "The same for directions of surfaces."),
+    "speed": ("speed", "Measure time and memory of backbones."),
     "retrieval": ("retrieval", "Let each shape of a data set search for others of its class."),
+    "robustness": ("robustness", "Measure runs on clouds that are damaged more and more."),
 }
 
 _PURPOSE = "Run a published protocol, or set backbones side by side."

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 # One stream per purpose, so that equal epochs and indices never share their numbers.
-ORDER, AUGMENT, ROTATE, THIN, POSE, ANCHORS = range(6)
+ORDER, AUGMENT, ROTATE, THIN, POSE, ANCHORS, CORRUPT = range(7)
 
 
 def generator(*words: int) -> torch.Generator:

@@ -199,7 +199,7 @@ def _run_one(
         settings=flatten(to_tree(load_weights(run, "last").meta.config)),
         num_parameters=sum(p.numel() for p in loaded.model.parameters()),
         num_samples=found["so3"].num_samples,
-        train_s=round(sum(json.loads(line)["time_s"] for line in lines), 1),
+        train_s=round(sum(json.loads(line)["time_s"] for line in lines), 3),
     )
     write_atomic(run / MEASURED, (json.dumps(asdict(row), indent=1) + "\n").encode())
     return row

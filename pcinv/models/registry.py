@@ -28,6 +28,7 @@ class BackboneSpec:
     symmetry : group under which its answer does not change.
     presets : name -> what it is for; the first is the default.
     recipe : configuration values that training takes unless told otherwise.
+    limits : what the promise of its symmetry leaves out, in a few words.
     """
 
     name: str
@@ -40,12 +41,15 @@ class BackboneSpec:
     min_points: int
     needs_normals: bool = False
     recipe: dict[str, Any] = field(default_factory=dict)
+    limits: str = ""
 
 
 _PRESETS = {
     "light": "for a CPU: fewer centres and channels, normals or none",
     "paper": "the sizes of the paper",
 }
+
+_NEAR = "points as near as each other, where one has to be chosen"
 
 _BODY_PRESETS = {"light": "for a CPU: fewer channels, one graph for all layers",
                  "paper": "the sizes of the paper"}
@@ -63,6 +67,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=("classification", "part_segmentation"),
             presets=_PRESETS,
             min_points=4,
+            limits=_NEAR,
         ),
         BackboneSpec(
             name="riconvpp",
@@ -73,6 +78,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=("classification", "part_segmentation"),
             presets=_PRESETS,
             min_points=4,
+            limits=_NEAR,
         ),
         BackboneSpec(
             name="parot",
@@ -83,6 +89,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=("classification", "part_segmentation"),
             presets=_PRESETS,
             min_points=4,
+            limits=_NEAR,
         ),
         BackboneSpec(
             name="vsformer",
@@ -95,6 +102,7 @@ BACKBONES: dict[str, BackboneSpec] = {
                      "paper": "20 views of 224x224 pixels, the layers of AlexNet"},
             min_points=4,
             recipe={"augment": {"dropout": 0.2}},
+            limits="two principal axes of equal length",
         ),
         BackboneSpec(
             name="pointnet",
@@ -105,6 +113,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=_BODY_TASKS,
             presets=_BODY_PRESETS,
             min_points=1,
+            limits="the pose, on purpose",
         ),
         BackboneSpec(
             name="dgcnn",
@@ -115,6 +124,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=_BODY_TASKS,
             presets=_BODY_PRESETS,
             min_points=1,
+            limits="the pose, on purpose",
         ),
         BackboneSpec(
             name="fa_pointnet",
@@ -125,6 +135,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=_BODY_TASKS,
             presets=_BODY_PRESETS,
             min_points=1,
+            limits="where the points that frames are made of exchange places",
         ),
         BackboneSpec(
             name="fa_dgcnn",
@@ -135,6 +146,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=_BODY_TASKS,
             presets=_BODY_PRESETS,
             min_points=1,
+            limits=_NEAR,
         ),
         BackboneSpec(
             name="tinvnn",
@@ -145,6 +157,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=_BODY_TASKS,
             presets=_BODY_PRESETS,
             min_points=1,
+            limits="two principal axes of equal length",
         ),
         BackboneSpec(
             name="tinvnn_dgcnn",
@@ -155,6 +168,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             tasks=_BODY_TASKS,
             presets=_BODY_PRESETS,
             min_points=1,
+            limits="two principal axes of equal length; equally near neighbours",
         ),
     )
 }
@@ -179,6 +193,7 @@ MATCHERS: dict[str, BackboneSpec] = {
             min_points=1,
             needs_normals=True,
             recipe=_PATCH_RECIPE,
+            limits="normals whose side is not known",
         ),
         BackboneSpec(
             name="risurconv_patch",
@@ -191,6 +206,7 @@ MATCHERS: dict[str, BackboneSpec] = {
             min_points=1,
             needs_normals=True,
             recipe=_PATCH_RECIPE,
+            limits="normals whose side is not known",
         ),
         BackboneSpec(
             name="roitr",
@@ -210,6 +226,7 @@ MATCHERS: dict[str, BackboneSpec] = {
                           "grad_clip": 5.0},
                 "train": {"epochs": 2, "batch_size": 2},
             },
+            limits="normals whose side is not known; equally near neighbours",
         ),
     )
 }
@@ -234,6 +251,7 @@ POSE_NETWORKS: dict[str, BackboneSpec] = {
                 "optim": {"lr": 1e-3, "weight_decay": 0.0, "label_smoothing": 0.0},
                 "train": {"epochs": 100, "batch_size": 16},
             },
+            limits="rotation, which it measures",
         ),
     )
 }
@@ -372,4 +390,5 @@ def describe(name: str) -> dict[str, Any]:
         "needs_normals": spec.needs_normals,
         "weights": file.name if file.is_file() else None,
         "recipe": dict(spec.recipe),
+        "limits": spec.limits,
     }

@@ -19,6 +19,7 @@ COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#78
 NOT_PLOTTED = ("epoch", "step", "time_s", "clouds_per_s", "pairs_per_s")
 TITLES = {"oa": "accuracy", "macc": "mean accuracy of the classes", "lr": "learning rate",
           "instance_miou": "mean IoU of the shapes", "class_miou": "mean IoU of the classes",
+          "within_10deg": "share within 10 degrees", "mean_deg": "mean angle, degrees",
           "found": "places found in their batch", "inlier_ratio": "inlier ratio",
           "feature_matching_recall": "feature matching recall"}
 MOST_COUNTED = 60

@@ -80,7 +80,7 @@ def test_what_is_left_out(ask, run, copy):
     assert ask(*VERB, "--root", copy, code=2)["error"]["code"] == "usage"
     assert "--root" in ask(*VERB, "--dataset", "3dmatch", code=2)["error"]["hint"]
     told = ask("benchmark", "registraton", code=2)["error"]
-    assert told["hint"] == "did you mean registration or retrieval?"
+    assert told["hint"].startswith("did you mean registration or ")
     assert "registration" in run("benchmark", "--help").out
 
 
