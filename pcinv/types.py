@@ -71,3 +71,61 @@ class Sample:
     name: str
     normal: np.ndarray | None = None
     part: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One sweep of a LiDAR, in the frame of the sensor at `stamp`: x forward, y left, z up; metres.
+
+    xyz : (N, 3) float32.  intensity : (N,) float32 in [0, 1], or None.
+    time : (N,) float32 seconds of each point relative to `stamp`, or None where all are of one
+        instant or the file does not say; `is_deskewed` tells which.
+    ring : (N,) uint8 beam, or None.
+    label : (N,) int64 class, an index of the sequence's `class_names`, -1 for no class; or None.
+    instance : (N,) int64 object, 0 for none, or None.
+    flow : (N, 3) float32 how far each point moves until the next scan, in the frames of both
+        sensors: p + flow is its place in the next scan's frame; NaN where it is not known. Or None.
+    is_ground : (N,) bool, or None.
+    boxes : what is around, or None.
+    T_world_sensor : (4, 4) float64, or None where no pose is known.
+    stamp : seconds, or None.  name : what a person would recognise it by (the file's stem).
+    """
+
+    xyz: np.ndarray
+    name: str = ""
+    intensity: np.ndarray | None = None
+    time: np.ndarray | None = None
+    ring: np.ndarray | None = None
+    label: np.ndarray | None = None
+    instance: np.ndarray | None = None
+    flow: np.ndarray | None = None
+    is_ground: np.ndarray | None = None
+    boxes: Boxes | None = None
+    T_world_sensor: np.ndarray | None = None
+    stamp: float | None = None
+    is_deskewed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Objects around a sensor, in its frame.
+
+    centre : (M, 3) float64.  size : (M, 3) float64 length along the heading, width, height.
+    yaw : (M,) float64 heading about z, 0 along x.  label : (M,) int64 class, as of `Scan`.
+    instance : (M,) int64.  velocity : (M, 2) float64 over ground in the sensor's axes, m/s, or
+        None.  num_points : (M,) int64 points inside, or None.
+    """
+
+    centre: np.ndarray
+    size: np.ndarray
+    yaw: np.ndarray
+    label: np.ndarray
+    instance: np.ndarray
+    velocity: np.ndarray | None = None
+    num_points: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.centre)
