@@ -13,7 +13,8 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (ex
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (extra dev)")
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-PICTURES = {"01_invariance": 3, "02_register": 2, "03_train": 3, "04_extend": 1}
+PICTURES = {"01_invariance": 3, "02_register": 2, "03_train": 3, "04_extend": 1,
+            "05_parts_and_search": 4}
 """Notebook -> pictures that it shows at least."""
 
 
