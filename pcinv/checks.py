@@ -23,6 +23,8 @@ def check_points(
     if not xyz.is_floating_point():
         raise ShapeError(f"expected floating point coordinates, got {xyz.dtype}", where=name,
                          hint=f"{name}.float()")
+    if batched and not len(xyz):
+        raise InputError("a batch without clouds", where=name, hint="pass one cloud or more")
     if xyz.shape[-2] < min_points:
         raise InputError(f"{xyz.shape[-2]} points, at least {min_points} needed", where=name,
                          hint="use a denser cloud")
@@ -49,6 +51,27 @@ def check_same_points(other: Tensor, xyz: Tensor, name: str) -> None:
             where=name, hint="one vector for each point",
         )
     check_finite(other, name)
+
+
+def check_mask(mask: Tensor, xyz: Tensor, name: str = "mask") -> None:
+    """Raise unless `mask` tells of each row of the clouds `xyz` whether it is a point."""
+    if mask.dtype != torch.bool or mask.shape != xyz.shape[:-1]:
+        raise ShapeError(
+            f"expected bool {tuple(xyz.shape[:-1])} like the points, got {mask.dtype} "
+            f"{tuple(mask.shape)}", where=name, hint="True where a row is a point")
+
+
+def check_category(category: Tensor | None, clouds: int, num_categories: int) -> None:
+    """Raise unless a network that is told one of `num_categories` is told one for each cloud."""
+    hint = f"pass one of {num_categories} classes for each cloud"
+    if category is None:
+        raise InputError("the category of each object is missing", where="category", hint=hint)
+    if category.shape != (clouds,):
+        raise ShapeError(f"categories of shape {tuple(category.shape)} for {clouds} clouds",
+                         where="category", hint=hint)
+    if bool(((category < 0) | (category >= num_categories)).any()):
+        raise InputError(f"categories {int(category.min())} to {int(category.max())}",
+                         where="category", hint=f"0 to {num_categories - 1}")
 
 
 def check_count(value: int, name: str, *, low: int = 1, high: int | None = None) -> None:

@@ -41,7 +41,6 @@ SHORTER = {
     "pcinv check": "--rotations 2",
     "pcinv eval": "--limit 28",
     "pcinv plot .*--eval": "--limit 14",
-    "pcinv benchmark part-segmentation": TINY,
     "pcinv benchmark robustness": "--limit 14 --kind noise",
     "pcinv view (?!.*--screenshot)": "--screenshot picture.png --size 160x120",
 }
@@ -52,7 +51,7 @@ NOT_RUN = {
     "distance_net|points.tally": "needs the example; tests/e2e/test_plugin.py installs it",
     "benchmark registration": "takes hours; tests/cli/test_benchmark_verb.py runs it on few pairs",
     "--weights RUN|embed|retrieval|--head": "tests/cli/test_search_verbs.py",
-    "check --all": "takes half an hour; tests/cli/test_trials_verb.py",
+    "check --all|part-segmentation": "takes half an hour; tests/cli/test_trials_verb.py",
     "check roitr": "takes a minute; tests/engine/test_check_matching.py checks descriptors",
     "--method patch": "takes a descriptor; tests/registration/test_patches.py",
 }

@@ -30,8 +30,9 @@ GROUPS = ("SO3", "O3", "SE3", "E3")
 PROPER_SIGNS = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
 ALL_SIGNS = (*PROPER_SIGNS, (-1, -1, -1), (-1, 1, 1), (1, -1, 1), (1, 1, -1))
 
-_FLAT = 1e-7
-"""A pair whose parallelogram is smaller, in squared radii of the cloud, spans no plane."""
+TILT = 1e-2
+"""Rounding tilts principal axes by its size over the gap: as a margin of a tie the gap times this.
+"""
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,10 @@ def weighted_pair_frames(
 ) -> Frames:
     """Return a frame for each ordered pair of points, the pair (i, i) of weight 0 among them.
 
-    e1 = unit(x_i), e2 = unit(x_j - (x_j . e1) e1), e3 = e1 x e2 (and -e3 for O3 and E3), of weight
-    (|x_i| |x_j - (x_j . e1) e1|)^power. On a line e2 is any direction across it, and |x_i|^power
-    the weight: what is seen from there does not depend on e2.
+    e1 = unit(x_i), e2 = unit(a_ij) with a_ij = x_j - (x_j . e1) e1, e3 = e1 x e2 (and -e3 for O3
+    and E3), of weight |x_i|^power |a_ij|^power / sum_k |a_ik|^power. So it vanishes where e1 or e2
+    is undefined, but for points on one line, where e2 is any direction across: what is seen from
+    there does not depend on e2, and of a cloud that is nearly a line hardly.
 
     anchors : take the pairs among so many points, farthest point samples, instead of all. Then the
         average is continuous but for where the choice of these changes. Not with a mask.
@@ -135,18 +137,20 @@ def weighted_pair_frames(
     first = points / torch.where(length > 0, length, 1.0)[..., None]
     first = torch.where((length > 0)[..., None], first, points.new_tensor([1.0, 0.0, 0.0]))
     i, j = first[:, :, None], points[:, None]
-    across = j - (i * j).sum(-1, keepdim=True) * i  # (B, M, M, 3)
-    area = length[:, :, None] * across.norm(dim=-1)
-    area = torch.where((area > _FLAT) & _differ(points), area, 0.0)
-    across = torch.where((area > 0)[..., None], across, _any_across(first)[:, :, None])
+    rough = j - (i * j).sum(-1, keepdim=True) * i  # (B, M, M, 3)
+    across = rough - (i * rough).sum(-1, keepdim=True) * i  # once leaves rounding over its length
+    away = across.norm(dim=-1)  # (B, M, M)
+    away = torch.where(_differ(points) & (2 * away > rough.norm(dim=-1)), away, 0.0)
+    across = torch.where((away > 0)[..., None], across, _any_across(first)[:, :, None])
     second = across / across.norm(dim=-1, keepdim=True)
     third = torch.linalg.cross(i.expand_as(second), second)
     axes = torch.stack([i.expand_as(second), second, third], dim=-1).flatten(1, 2)
 
-    weight = area.pow(power)
-    for other in (length[:, :, None].pow(power), torch.ones_like(length)[:, :, None]):
-        is_zero = ~(weight.sum((1, 2)) > 0)
-        weight = torch.where(is_zero[:, None, None], other, weight)
+    largest = away.amax(2, keepdim=True)
+    share = (away / torch.where(largest > 0, largest, 1.0)).pow(power)  # of 0 to 1: no underflow
+    share = torch.where(largest > 0, share, 1.0)
+    of_first = torch.where(radius[:, None] > 0, length.pow(power), 1.0)
+    weight = of_first[..., None] * share / share.sum(2, keepdim=True)
     weight = (weight / weight.sum((1, 2), keepdim=True)).flatten(1, 2)
     if group in ("O3", "E3"):
         axes = torch.cat([axes, axes * axes.new_tensor([1.0, 1.0, -1.0])], dim=1)

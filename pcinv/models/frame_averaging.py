@@ -21,16 +21,20 @@ otherwise; classification and parts, which the published code lacks, average the
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pcinv.checks import check_count
+from pcinv.errors import ConfigError
 from pcinv.geometry.features import safe_normalize
-from pcinv.geometry.pca_frames import Frames, blended_frames, draw_frames, pca_frames
+from pcinv.geometry.pca_frames import TILT, Frames, blended_frames, draw_frames, pca_frames
 from pcinv.nn.dgcnn import DGCNN_SIZES, DGCNNBody, DGCNNSizes
 from pcinv.nn.overrides import with_overrides
 from pcinv.nn.pointnet import POINTNET_SIZES, PointNetBody, PointNetSizes
 from pcinv.nn.views import ViewedNetwork, ViewFeatures, Views, fold
 from pcinv.ops import record_margin
+from pcinv.ops.margins import tracking
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class FrameAveraging(ViewedNetwork):
         num_categories: int = 0,
     ) -> None:
         super().__init__(body, hyper, task, num_classes, num_categories)
+        check_count(hyper.draws, "model.draws", low=0)
+        check_count(hyper.anchors, "model.anchors")
+        if not hyper.min_gap > 0:
+            raise ConfigError(f"a gap of {hyper.min_gap}", where="model.min_gap",
+                              hint="above 0; frames='plain' for principal axes alone")
         self.is_official = hyper.compat == "official"
         self.group = "E3" if self.is_official else hyper.group
         self.symmetry = "O(3)" if self.group == "E3" else "SO(3)"
@@ -81,13 +90,17 @@ class FrameAveraging(ViewedNetwork):
     def frames(self, xyz: Float[Tensor, "b n 3"]) -> Frames:
         """Return the frames of clouds of any origin: all, or those drawn in training."""
         hyper = self.hyper
+        if self.task == "normals" and tracking():  # nothing fixes a direction about a line
+            spread = torch.linalg.svdvals(xyz.double() - xyz.double().mean(1, keepdim=True))
+            least = spread[:, 1:2].sum(1) / spread[:, 0].clamp_min(torch.finfo(spread.dtype).tiny)
+            record_margin(TILT * float(least.amin()))
         if hyper.frames == "weighted" and not self.is_official:
             found = blended_frames(xyz, group=self.group, min_gap=hyper.min_gap,
                                    anchors=hyper.anchors)
         else:
             order = "asc" if self.is_official else "desc"
             found = pca_frames(xyz, group=self.group, order=order)
-            record_margin(float(found.gap.amin()))
+            record_margin(TILT * float(found.gap.amin()))
         return draw_frames(found, hyper.draws) if self.training and hyper.draws else found
 
     def see(self, xyz: Float[Tensor, "b n 3"]) -> Views:

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pcinv.checks import check_points
-from pcinv.errors import InputError, unknown_name
+from pcinv.checks import check_category, check_points
+from pcinv.errors import InputError
 from pcinv.geometry.features import safe_normalize
 from pcinv.geometry.rotation import random_rotation
 from pcinv.models.parot_parts import (
@@ -202,10 +202,6 @@ class PaRot(nn.Module):
         self, hyper: Hyper, task: str, num_classes: int, num_categories: int = 0
     ) -> None:
         super().__init__()
-        for value, known, where in ((hyper.frames, ("exact", "learned"), "frames"),
-                                    (hyper.compat, ("fixed", "official"), "compat")):
-            if value not in known:
-                raise unknown_name(where, value, known, where=f"model.{where}")
         self.hyper, self.task = hyper, task
         self.num_classes, self.num_categories = num_classes, num_categories
         self.is_official = hyper.compat == "official"
@@ -301,9 +297,8 @@ class PaRot(nn.Module):
         self, features: PatchFeatures, category: Int[Tensor, " b"] | None = None
     ) -> Tensor:
         """Turn features into logits."""
-        if self.num_categories and category is None:
-            raise InputError("the category of each object is missing", where="category",
-                             hint=f"pass one of {self.num_categories} classes for each cloud")
+        if self.num_categories:
+            check_category(category, len(features.centres), self.num_categories)
         logits: Tensor = (self.head(features.global_) if self.task == "classification"
                           else self.head(features, category))
         return logits

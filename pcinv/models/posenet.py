@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pcinv.checks import check_points
+from pcinv.checks import check_mask, check_points
 from pcinv.errors import InputError, ShapeError
 from pcinv.geometry.representations import as_matrix, get_representation
 from pcinv.nn.backbone import Features
@@ -147,6 +147,9 @@ class PoseNet(nn.Module):
         if len(xyz) != len(second):
             raise ShapeError(f"{len(xyz)} first and {len(second)} second clouds", where="second",
                              hint="one second cloud for each first one")
+        for rows, cloud, name in ((mask, xyz, "mask"), (second_mask, second, "second_mask")):
+            if rows is not None:
+                check_mask(rows, cloud, name)
         clouds = torch.stack([self.describe(xyz, mask), self.describe(second, second_mask)], dim=1)
         return Features(clouds.flatten(1), None, clouds)
 

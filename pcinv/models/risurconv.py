@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pcinv.checks import check_points, check_same_points
+from pcinv.checks import check_category, check_points, check_same_points
 from pcinv.errors import InputError
 from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.symmetric import eigh3
@@ -352,9 +352,7 @@ class RISurConv(nn.Module):
         rows = features.per_point
         b, n, _ = rows.shape
         if self.num_categories:
-            if category is None:
-                raise InputError("the category of each object is missing", where="category",
-                                 hint=f"pass one of {self.num_categories} classes for each cloud")
+            check_category(category, b, self.num_categories)
             told = F.one_hot(category, self.num_categories).to(rows)
             rows = torch.cat((rows, told[:, None].expand(b, n, -1)), dim=-1)
         per_point: Tensor = self.head(rows.reshape(b * n, -1)).view(b, n, -1)

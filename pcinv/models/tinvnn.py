@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pcinv.errors import ConfigError, InputError, ShapeError, unknown_name
-from pcinv.geometry.pca_frames import ALL_SIGNS, Frames, draw_frames, pca_frames
+from pcinv.geometry.pca_frames import ALL_SIGNS, TILT, Frames, draw_frames, pca_frames
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.dgcnn import DGCNN_SIZES, DGCNNBody, DGCNNSizes
 from pcinv.nn.overrides import with_overrides
@@ -29,7 +29,6 @@ from pcinv.ops import record_margin
 
 SCALES = ("rms", "lam1", "max", "none")
 SIGNS = ("random", "skew", "all")
-POOLS = ("mean", "max", "attention")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class TinvAlign(nn.Module):
         count = xyz.shape[1] if mask is None else mask.sum(1)
         if self.tiebreak == "kernel" and bool(frames.is_ambiguous.any()):
             frames = _split_ties(frames, exact, count, self.min_gap)
-        record_margin(float(frames.gap.amin()))
+        record_margin(TILT * float(frames.gap.amin()))
         if self.scale == "rms":
             size = torch.linalg.vector_norm(exact, dim=(1, 2)) / count**0.5
         elif self.scale == "lam1":
@@ -209,11 +208,9 @@ class TinvNN(ViewedNetwork):
         num_categories: int = 0,
     ) -> None:
         super().__init__(body, hyper, task, num_classes, num_categories)
-        self.symmetry = "SO(3)" if hyper.scale == "none" else "SIM(3)"
-        for value, known, where in ((hyper.pool, POOLS, "pool"), (hyper.signs, SIGNS, "signs"),
-                                    (hyper.eval_signs, SIGNS[1:], "eval_signs")):
-            if value not in known:
-                raise unknown_name(where, value, known, where=f"model.{where}")
+        self.symmetry = "SIM(3)"
+        if hyper.scale == "none":
+            self.symmetry = "O(3)" if hyper.reflection_invariant else "SO(3)"
         if hyper.pool == "attention" and hyper.signs != "all":
             raise ConfigError("attention learns nothing of one view", where="model.pool",
                               hint="signs='all', or pool='mean'")

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pcinv.checks import check_points, check_same_points
-from pcinv.errors import InputError, ShapeError, unknown_name
+from pcinv.errors import ConfigError, InputError, ShapeError, unknown_name
 from pcinv.geometry.normals import estimate_normals
-from pcinv.geometry.pca_frames import PROPER_SIGNS, pca_frames
+from pcinv.geometry.pca_frames import PROPER_SIGNS, TILT, pca_frames
 from pcinv.nn.backbone import Features, forward_by_size
 from pcinv.nn.fused import chunks
 from pcinv.nn.overrides import with_overrides
@@ -73,8 +73,6 @@ SIZES = {
 
 CACHED_PIXELS = 2**21
 """Pixels of pictures that are described at a time in evaluation."""
-TILT = 1e-2
-"""Rounding tilts the axes by its size over the gap of the variances: as a tie this much wider."""
 
 
 def small_encoder(hyper: Hyper) -> nn.Sequential:
@@ -145,8 +143,11 @@ class VSFormer(nn.Module):
         super().__init__()
         if hyper.encoder not in ENCODERS:
             raise unknown_name("encoder", hyper.encoder, ENCODERS, where="model.encoder")
-        if hyper.frames not in ("pca", "world"):
-            raise unknown_name("frames", hyper.frames, ("pca", "world"), where="model.frames")
+        if hyper.width % hyper.heads or hyper.pixels < 2 or hyper.radius < 1:
+            raise ConfigError(
+                f"{hyper.pixels} pixels, points of radius {hyper.radius}, {hyper.heads} heads for "
+                f"{hyper.width} channels", where="model.overrides",
+                hint="pixels >= 2, radius >= 1, width a multiple of heads")
         self.hyper, self.num_classes = hyper, num_classes
         self.symmetry = "SO(3)" if hyper.frames == "pca" else "none"
         self.num_views = len(PROPER_SIGNS) * len(cameras(hyper.cameras))

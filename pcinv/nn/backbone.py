@@ -5,6 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pcinv.checks import check_category, check_mask
 from pcinv.errors import InputError
 
 
@@ -31,8 +32,13 @@ def forward_by_size(
 
     mask : True where a row is a point. Logits of padding rows are zero.
 
-    Raises InputError in training, where batch normalisation would see parts of the batch.
+    Raises ShapeError for a mask or categories of another shape, InputError for clouds of different
+    size in training, where batch normalisation would see parts of the batch.
     """
+    check_mask(mask, xyz)
+    num_categories = getattr(model, "num_categories", 0)
+    if num_categories:
+        check_category(category, len(xyz), num_categories)
     counts = mask.sum(1)
     if model.training and bool((counts != counts[0]).any()):
         raise InputError("clouds of different size in training", where="mask",

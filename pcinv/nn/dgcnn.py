@@ -255,7 +255,8 @@ def _nearest_compiled(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     from pcinv.nn.edge_kernels import nearest_columns
 
     v, n, _ = x.shape
-    place, best = torch.empty(v, n, k, dtype=torch.int64), x.new_empty(v, n, k)
+    # zeros: what is not finite has no nearest, and must not become an index of no point
+    place, best = torch.zeros(v, n, k, dtype=torch.int64), x.new_empty(v, n, k)
 
     def search(view: int) -> None:
         rows = x[view]

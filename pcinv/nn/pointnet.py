@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pcinv.errors import ConfigError
 from pcinv.nn.heads import PointHead, RowHead
 from pcinv.nn.pooling import linear_norm_relu_max
 from pcinv.nn.rows import LinearNorm, Map, norm_affine
@@ -101,6 +102,9 @@ class PointNetBody(nn.Module):
             num_outputs, num_categories = 3, 0
         self.task, self.num_categories, self.aligned = task, num_categories, sizes.aligned
         *inner, last = sizes.channels
+        if not inner or (sizes.t_nets and not 1 <= sizes.aligned <= len(inner)):
+            raise ConfigError(f"{len(sizes.channels)} layers, of which {sizes.aligned} is aligned",
+                              where="model.channels", hint="two or more; not the last is aligned")
         self.layers = nn.ModuleList(
             LinearNorm(before, width) for before, width in zip((3, *inner), inner, strict=False)
         )

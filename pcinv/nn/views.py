@@ -17,13 +17,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pcinv.checks import check_points
+from pcinv.checks import check_category, check_points
 from pcinv.errors import InputError
 from pcinv.geometry.features import safe_normalize
 from pcinv.geometry.pca_frames import Frames
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.backbone import forward_by_size
 from pcinv.nn.fused import is_fused
+from pcinv.ops import record_margin
+from pcinv.ops.margins import tracking
 from pcinv.ops.threads import in_shares
 
 CACHED_POINTS = 1024
@@ -81,8 +83,13 @@ class Views(NamedTuple):
             return turned
         exact = turned.detach().double()
         spread = self.mean(exact[..., :, None] * exact[..., None, :])  # (B, N, 3, 3)
-        axis = eigh3(spread)[1][..., 2][self.cloud]  # (V, N, 3)
-        sign = torch.where((exact * axis).sum(-1, keepdim=True) < 0, -1, 1).to(turned.dtype)
+        values, axes = eigh3(spread)
+        axis = axes[..., 2][self.cloud]  # (V, N, 3)
+        cosine = (exact * axis).sum(-1, keepdim=True)
+        if tracking():  # which side a view is on, and which axis that is
+            record_margin(float(cosine.abs().amin()))
+            record_margin(float((values[..., 2] - values[..., 1]).amin()))
+        sign = torch.where(cosine < 0, -1, 1).to(turned.dtype)
         return safe_normalize(self.mean(turned * sign))
 
     def directions(self, vectors: Float[Tensor, "v n 3"]) -> Float[Tensor, "b n 3"]:
@@ -201,9 +208,8 @@ class ViewedNetwork(nn.Module):
     ) -> Tensor:
         """Turn features into logits."""
         views = features.views
-        if self.num_categories and category is None:
-            raise InputError("the category of each object is missing", where="category",
-                             hint=f"pass one of {self.num_categories} classes for each cloud")
+        if self.num_categories:
+            check_category(category, views.clouds, self.num_categories)
         logits = self.body.answer(features.rows,
                                   None if category is None else category[views.cloud])
         return views.normals(logits) if self.task == "normals" else views.mean(logits)

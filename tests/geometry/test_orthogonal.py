@@ -1,4 +1,4 @@
-"""Rotations out of 5, 6 and 9 free numbers."""
+"""Rotations out of 5, 6 and 9 free numbers. Numbers in names are those of the list of promises."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def hostile_sixd(dtype):
 
 
 class TestSixD:
-    def test_a1_decode_encode_is_identity(self, dtype, generator):
+    def test_1_decode_encode_is_identity(self, dtype, generator):
         matrix = random_rotation(6, 50, generator=generator, dtype=dtype)
         for formula in FORMULAS:
             back = o.sixd_to_matrix(o.matrix_to_sixd(matrix), formula)
@@ -33,14 +33,14 @@ class TestSixD:
 
     @pytest.mark.parametrize("formula", FORMULAS)
     @pytest.mark.parametrize("case", hostile_sixd(torch.float64))
-    def test_a1_output_is_a_rotation_with_finite_gradient(self, case, formula, dtype, tol):
+    def test_1_output_is_a_rotation_with_finite_gradient(self, case, formula, dtype, tol):
         sixd = hostile_sixd(dtype)[case].requires_grad_()
         matrix = o.sixd_to_matrix(sixd, formula)
         assert is_rotation(matrix, tolerance=tol).all()
         (matrix * torch.arange(9.0, dtype=dtype).view(3, 3)).sum().backward()
         assert torch.isfinite(sixd.grad).all()
 
-    def test_a1_both_formulas_agree(self, dtype):
+    def test_1_both_formulas_agree(self, dtype):
         for case, sixd in hostile_sixd(dtype).items():
             first, second = (o.sixd_to_matrix(sixd, formula) for formula in FORMULAS)
             # near parallel directions leave float32 about 1e-7 / 1e-4 of the answer
@@ -56,7 +56,7 @@ class TestSixD:
         swapped = o.sixd_to_matrix(sixd.roll(3, 1))
         assert (swapped - matrix).abs().max() > 0.1
 
-    def test_a1_one_pass_of_gram_schmidt_would_not_be_orthonormal(self):
+    def test_1_one_pass_of_gram_schmidt_would_not_be_orthonormal(self):
         a1, a2 = hostile_sixd(torch.float32)["near parallel"].split(3, dim=1)
         b1 = torch.nn.functional.normalize(a1, dim=1)
         b2 = torch.nn.functional.normalize(a2 - (b1 * a2).sum(1, True) * b1, dim=1)
@@ -65,7 +65,7 @@ class TestSixD:
 
 
 class TestFiveD:
-    def test_a2_decode_encode_is_identity(self, dtype, generator):
+    def test_2_decode_encode_is_identity(self, dtype, generator):
         matrix = random_rotation(3, 400, generator=generator, dtype=dtype)
         assert (o.fived_to_matrix(o.matrix_to_fived(matrix)) - matrix).abs().max() < 1e-5
 
@@ -106,7 +106,7 @@ def lost_cases():
 
 
 class TestProjection:
-    def test_a2_reflections_give_det_plus_one(self, dtype, tol, generator):
+    def test_2_reflections_give_det_plus_one(self, dtype, tol, generator):
         matrix = random_rotation(50, generator=generator, dtype=dtype) @ torch.diag(
             torch.tensor([1.0, 1.0, -1.0], dtype=dtype))
         assert is_rotation(o.project_to_so3(matrix), tolerance=tol).all()

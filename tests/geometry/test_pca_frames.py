@@ -183,6 +183,30 @@ def test_7_degenerate_clouds_are_flagged_and_weights_repair_them(name):
         assert worst["pca"] > (0.1 if name == "octahedron" else 0.03)
 
 
+def nearly_a_line(thin, count=40):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(2, count, 3, generator=g, dtype=torch.float64).abs().pow(1.5)
+    x = x * torch.tensor([1.0, thin, thin])
+    return x / x.norm(dim=-1).amax()
+
+
+@pytest.mark.parametrize("thin", [0.0, 1e-15, 1e-8, 1e-7, 1e-6, 1e-5])
+def test_7_rounding_matters_little_on_what_is_nearly_a_line(thin, dtype):
+    """There the second axis of a pair is rounding, in part or all of it; its weight must not be."""
+    xyz = nearly_a_line(thin)
+
+    def look(x, make):
+        return average((x + 3).to(dtype).double(), lambda y: make(y, group="SE3"))
+
+    for make in (weighted_pair_frames, blended_frames):
+        frames = make(xyz @ turn(1).T, group="SE3")
+        assert (frames.axes.mT @ frames.axes - torch.eye(3)).abs().max() < 1e-12
+        base = look(xyz, make)
+        for seed in range(6):
+            error = (look(xyz @ turn(seed).T, make) - base).abs().max() / base.abs().max()
+            assert error < (1e-5 if dtype == torch.float32 else 1e-12)
+
+
 def test_a_generic_cloud_is_not_flagged():
     assert not pca_frames(bumpy()).is_ambiguous.any()
 

@@ -1,4 +1,7 @@
-"""Rotations against scipy, near 0 and 180 degrees, and by their statistics."""
+"""Rotations against scipy, near 0 and 180 degrees, and by their statistics.
+
+Numbers in names are those of the list of promises.
+"""
 
 import math
 
@@ -37,18 +40,18 @@ def haar_statistics(rotation):
 
 
 class TestSampling:
-    def test_a3_random_rotation_is_haar(self, generator):
+    def test_3_random_rotation_is_haar(self, generator):
         drawn = r.random_rotation(20_000, generator=generator, dtype=torch.float64)
         assert r.is_rotation(drawn, tolerance=1e-12).all()
         mean, distance = haar_statistics(drawn)
         assert mean < 0.05 and distance < 0.02
 
-    def test_a3_uniform_euler_angles_are_not_haar(self, generator):
+    def test_3_uniform_euler_angles_are_not_haar(self, generator):
         angles = 2 * math.pi * torch.rand(20_000, 3, generator=generator, dtype=torch.float64)
         _, distance = haar_statistics(r.euler_to_matrix(angles))
         assert distance > 0.02
 
-    def test_a3_a_fixed_rotation_does_not_change_the_distribution(self, generator):
+    def test_3_a_fixed_rotation_does_not_change_the_distribution(self, generator):
         drawn = r.random_rotation(20_000, generator=generator, dtype=torch.float64)
         fixed = r.random_rotation(generator=generator, dtype=torch.float64)
         assert haar_statistics(drawn @ fixed)[1] < 0.02
@@ -71,14 +74,14 @@ class TestSampling:
 
 
 class TestGeodesicAngle:
-    def test_a4_exact_at_0_90_180_degrees(self, dtype, tol):
+    def test_4_exact_at_0_90_180_degrees(self, dtype, tol):
         matrices, _ = by_axis_angle(ANGLES, dtype)
         found = r.geodesic_angle(matrices, torch.eye(3, dtype=dtype))
         expected = torch.tensor(ANGLES, dtype=dtype)[:, None].expand_as(found)
         # the matrix of an angle within rounding of pi holds it only to rounding
         assert (found - expected).abs().max() < max(tol, 1e-7)
 
-    def test_a4_symmetric_and_invariant(self, dtype, tol, generator):
+    def test_4_symmetric_and_invariant(self, dtype, tol, generator):
         a, b, c = r.random_rotation(3, 50, generator=generator, dtype=dtype)
         angle = r.geodesic_angle(a, b)
         assert (angle - r.geodesic_angle(b, a)).abs().max() < tol
@@ -86,14 +89,14 @@ class TestGeodesicAngle:
         assert (angle - r.geodesic_angle(a, c)).abs().max() > 0.1
 
     @pytest.mark.parametrize("angle", [0.0, 1e-9, math.pi - 1e-9, math.pi])
-    def test_a4_gradient_is_finite_at_0_and_180_degrees(self, angle, dtype):
+    def test_4_gradient_is_finite_at_0_and_180_degrees(self, angle, dtype):
         matrices, _ = by_axis_angle([angle], dtype)
         matrices.requires_grad_()
         r.geodesic_angle(matrices, torch.eye(3, dtype=dtype)).sum().backward()
         assert torch.isfinite(matrices.grad).all()
         assert matrices.grad.abs().max() < 10
 
-    def test_a4_acos_would_fail_there(self):
+    def test_4_acos_would_fail_there(self):
         eye = torch.eye(3, dtype=torch.float64, requires_grad=True)
         torch.acos((eye.trace() - 1) / 2).backward()
         assert not torch.isfinite(eye.grad).all()

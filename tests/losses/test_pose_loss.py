@@ -11,7 +11,7 @@ from pcinv.losses.pose import rotation_matrix_loss, symmetric_rotation_loss
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-6, 0.3, math.pi / 2, math.pi])
-def test_a7_the_loss_of_two_rotations_is_a_function_of_their_angle(angle):
+def test_the_loss_of_two_rotations_is_a_function_of_their_angle(angle):
     g = torch.Generator().manual_seed(0)
     true = random_rotation(20, generator=g, dtype=torch.float64)
     axis = torch.nn.functional.normalize(torch.randn(20, 3, generator=g, dtype=torch.float64),

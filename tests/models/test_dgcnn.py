@@ -152,6 +152,22 @@ def test_narrow_decisions_among_features_are_recorded():
     assert margins.smallest > 1e-9
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_give_no_index_of_no_point(bad):
+    """A training that diverges is to end as one: by numbers that are not finite."""
+    x = cloud(count=30)
+    x[0] = bad
+    order = torch.arange(30).expand(2, 30)
+    torch.full((64, 30, 7), 2**40).sum()  # freed memory is no row of zeros
+    found = nearest_features(x, 7, order)
+    assert found.min() >= 0 and found.max() < 30
+    assert torch.equal(found[1], nearest_features(x[1:], 7, order[1:])[0])
+    model = make(NAME, dynamic=True)
+    with torch.no_grad():
+        model.body.convs[0].layers[0].linear.weight.fill_(bad)
+    assert torch.isnan(model.train()(cloud(count=30))).all()
+
+
 @pytest.mark.parametrize("preset", ["light", "paper"])
 @pytest.mark.parametrize("task", TASKS)
 def test_order_place_and_mates_change_nothing_but_rotation_does(task, preset):

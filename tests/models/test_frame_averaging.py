@@ -1,6 +1,8 @@
 """Frame averaging. Numbers in names are those of the list of promises.
 
-Promises on the frames themselves are in tests/geometry/test_pca_frames.py.
+Promises on the frames themselves are in tests/geometry/test_pca_frames.py. Not here: 10 of networks
+that pcinv does not have, the local one and the one for bodies, nor 13, which is of the latter; 14
+takes data that cannot be had without asking.
 """
 
 import sys
@@ -16,10 +18,12 @@ from helpers.clouds import KINDS, make_cloud
 
 from pcinv.errors import InputError
 from pcinv.geometry.pca_frames import pca_frames
+from pcinv.geometry.rotation import random_rotation
 from pcinv.metrics.invariance import measure_invariance
 from pcinv.models.frame_averaging import FrameAveraging, FrameChoices
 from pcinv.models.registry import create_model
 from pcinv.nn.views import fold
+from pcinv.ops import track_margins
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import plain_frames
@@ -180,6 +184,17 @@ def test_7_hostile_clouds_give_finite_answers_and_gradients(name, kind):
         assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_7_normals_about_a_line_are_recorded_as_ties(name):
+    """Turned about the line, the cloud is the same and a normal is not: none is right."""
+    xyz, model = cloud(count=40), make(name, "normals")
+    line = xyz * torch.tensor([1.0, 0.0, 0.0])
+    for points, is_tie in ((xyz, False), (line, True), (line[:, :1], True)):
+        with torch.inference_mode(), track_margins() as margins:
+            assert torch.isfinite(model(points)).all()
+        assert (margins.smallest < 1e-13) == is_tie
+
+
 def test_7_one_and_two_points():
     for name in NAMES:
         model = make(name)
@@ -287,6 +302,58 @@ def test_normals_of_views_that_disagree_on_the_sign_do_not_cancel():
         :, None, None]
     assert same_normals(views.normals(seen), n.double()) < 1e-6
     assert views.directions(seen).abs().max() < 1e-12  # negative control
+
+
+def test_views_that_see_a_normal_edge_on_are_recorded_as_ties():
+    """A view across the others is on neither side: rounding decides."""
+    views = fold(cloud(count=30), pca_frames(cloud(count=30), group="SE3"), torch.float64)
+    n = F.normalize(torch.randn(2, 30, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    same = n.double()[views.cloud] @ views.axes
+    across = same.clone()
+    other = F.normalize(torch.linalg.cross(n[0, 0], torch.tensor([0.3, 0.2, 1.0])), dim=-1)
+    across[0, 0] = other.double() @ views.axes[0]
+    for seen, is_tie in ((same, False), (across, True)):
+        with track_margins() as margins:
+            assert torch.isfinite(views.normals(seen)).all()
+        assert (margins.smallest < 1e-6) == is_tie
+
+
+class Ellipsoids:
+    """Stretched bumpy spheres with exact normals, as they lie or turned: the sheet's in small."""
+
+    def __init__(self, count, seed):
+        g = torch.Generator().manual_seed(seed)
+        direction = F.normalize(torch.randn(count, 64, 3, generator=g), dim=-1)
+        size = torch.tensor([1.0, 0.6, 0.3]) * (0.8 + 0.4 * torch.rand(count, 1, 3, generator=g))
+        self.xyz, self.normal = direction * size, F.normalize(direction / size, dim=-1)
+        self.turn = random_rotation(count, generator=g)
+
+    def loss(self, model, *, turned):
+        xyz, normal = self.xyz, self.normal
+        if turned:
+            xyz, normal = xyz @ self.turn.mT, normal @ self.turn.mT
+        return (1 - (model(xyz) * normal).sum(-1).square()).mean()
+
+
+def test_12_in_small_normals_are_as_good_in_every_pose_and_those_of_pointnet_are_not():
+    """Trained unturned; the figures on the generated shapes are in benchmarks/README.md."""
+    fresh, errors = Ellipsoids(40, 1), {}
+    for name in ("fa_pointnet", "pointnet"):
+        torch.manual_seed(0)
+        model = create_model(name, task="normals", channels=(32, 64, 128), head=(64, 64))
+        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        for step in range(80):
+            loss = Ellipsoids(16, 100 + step).loss(model.train(), turned=False)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.inference_mode():
+            errors[name] = [float(fresh.loss(model.eval(), turned=turned))
+                            for turned in (False, True)]
+    plain, turned = errors["fa_pointnet"]
+    assert plain < 0.3 and abs(plain - turned) < 1e-4  # promised: 0.01; chance: 2/3
+    plain, turned = errors["pointnet"]
+    assert plain < 0.3 and turned > 1.5 * plain
 
 
 def test_the_published_network_for_normals_has_reflections_too():
