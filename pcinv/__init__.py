@@ -30,9 +30,12 @@ _WHERE = {
     "register": "pcinv.registration.pipeline",
     "register_pairs": "pcinv.registration.many",
     "register_folder": "pcinv.registration.many",
+    "odometry": "pcinv.engine.odometry",
+    "flow": "pcinv.engine.flow",
     "RegistrationResult": "pcinv.registration.result",
     "load_model": "pcinv.engine.loading",
     "load_dataset": "pcinv.engine.datasets",
+    "open_sequence": "pcinv.engine.sequences",
     "create_model": "pcinv.models.registry",
     "list_models": "pcinv.models.registry",
     "describe_model": "pcinv.models.registry",
@@ -44,6 +47,7 @@ _WHERE = {
     "PointCloud": "pcinv.types",
     "Mesh": "pcinv.types",
     "Sample": "pcinv.types",
+    "Scan": "pcinv.types",
     "PcinvError": "pcinv.errors",
 }
 _NAMED = {"describe_model": "describe", "describe_file": "describe"}

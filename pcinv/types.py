@@ -77,6 +77,9 @@ class Sample:
 class Scan:
     """One sweep of a LiDAR, in the frame of the sensor at `stamp`: x forward, y left, z up; metres.
 
+    The sensor's frame is the vehicle's where a data set gives its points in that (Argoverse 2).
+    Only pairs of scene flow from stereo pictures keep other axes, those of their files.
+
     xyz : (N, 3) float32.  intensity : (N,) float32 in [0, 1], or None.
     time : (N,) float32 seconds of each point relative to `stamp`, or None where all are of one
         instant or the file does not say; `is_deskewed` tells which.
@@ -87,8 +90,10 @@ class Scan:
         sensors: p + flow is its place in the next scan's frame; NaN where it is not known. Or None.
     is_ground : (N,) bool, or None.
     boxes : what is around, or None.
-    T_world_sensor : (4, 4) float64, or None where no pose is known.
+    T_world_sensor : (4, 4) float64, or None where no pose is known. The world is the frame in which
+        the data set gives its poses, and stays the same for a sequence.
     stamp : seconds, or None.  name : what a person would recognise it by (the file's stem).
+    is_deskewed : the motion within the sweep has been taken out, or there was none.
     """
 
     xyz: np.ndarray

@@ -17,7 +17,7 @@ LAYERS = (
     {"geometry", "ops", "io"},
     {"nn"},
     {"models", "losses", "metrics"},
-    {"tasks", "registration"},
+    {"tasks", "registration", "sceneflow"},
     {"engine"},
     {"pcinv_data", "vis"},
     {"pcinv_cli"},
@@ -113,11 +113,11 @@ def test_the_public_surface():
     import pcinv
 
     assert sorted(pcinv.__all__) == sorted([
-        "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample",
+        "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample", "Scan",
         "__version__", "check", "create_model", "describe_file", "describe_model", "embed",
-        "evaluate", "list_models", "load_config", "load_dataset", "load_model", "predict", "read",
-        "read_cloud", "register", "register_folder", "register_pairs", "sample_surface", "search",
-        "train", "write",
+        "evaluate", "flow", "list_models", "load_config", "load_dataset", "load_model", "odometry",
+        "open_sequence", "predict", "read", "read_cloud", "register", "register_folder", "register_pairs",
+        "sample_surface", "search", "train", "write",
     ])
     for name in pcinv.__all__:
         assert getattr(pcinv, name) is not None

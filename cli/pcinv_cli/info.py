@@ -1,7 +1,8 @@
-"""`pcinv info FILE…`: what is in each file."""
+"""`pcinv info FILE…`: what is in each file, or in the LiDAR sequence of a folder."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -17,21 +18,18 @@ from pcinv_cli.output import Outcome, Talk, to_plain
 @verb("info", "Say what is in each file: points, bounds, spacing, attributes.", (
     ("pcinv info scan.ply", "one cloud"),
     ("pcinv info parts/*.off --json", "many meshes, for another program"),
-    ("pcinv info sweep.bin --from bin5", "a format that the content does not tell"),
+    ("pcinv info scans/", "a folder of LiDAR scans: how many, poses, path, what is missing"),
 ))
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @click.option("--from", "from_format", type=params.FORMAT, metavar="FORMAT",
               help="Format of the files.  [default: what they contain]")
 def command(talk: Talk, files: tuple[str, ...], from_format: str | None) -> Outcome:
     """Describe each file; a damaged one does not keep the others from being described."""
-    from pcinv.io import describe
-
     found: list[dict[str, Any]] = []
     first: Failure | None = None
     for file in files:
         try:
-            told: dict[str, Any] = to_plain(describe(file, format=from_format))
-            found.append({**told, "file": file})
+            found.append({**to_plain(_describe(file, from_format)), "file": file})
         except (PcinvError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -41,6 +39,20 @@ def command(talk: Talk, files: tuple[str, ...], from_format: str | None) -> Outc
             elif not talk.as_json:
                 talk.warn(failure.code, f"{failure.where}: {failure.message}")
     return Outcome({"files": found}, lambda t: _show(t, found), gate=first)
+
+
+def _describe(file: str, from_format: str | None) -> dict[str, Any]:
+    """Return what is in a file, or in the sequence of a folder."""
+    from pcinv.io import describe
+
+    if from_format is None and not os.path.isfile(file):
+        from pcinv_data.lidar import is_sequence, open_sequence
+
+        if is_sequence(file):
+            told = open_sequence(file, on_error="skip").describe()
+            return {"file": file, "kind": "sequence",
+                    **{key: value for key, value in told.items() if key != "path"}}
+    return describe(file, format=from_format)
 
 
 def _show(talk: Talk, files: list[dict[str, Any]]) -> None:

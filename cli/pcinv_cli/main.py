@@ -24,6 +24,8 @@ VERBS = {
     "embed": ("embed", "Turn shapes into vectors that are alike where the shapes are."),
     "search": ("search", "Find the shapes of a folder most like one, in any pose."),
     "register": ("register", "Find the motion between two clouds, or many, and judge it."),
+    "odometry": ("odometry", "Follow a LiDAR through a folder of scans."),
+    "flow": ("flow", "Estimate how each point of a scan moves until another one."),
     "view": ("view", "Look at clouds and meshes: a window, a page, a picture, a film."),
     "check": ("check", "Measure how invariant a backbone or a run really is."),
     "benchmark": ("benchmark", "Run a published protocol on your copy of its data set."),

@@ -186,6 +186,12 @@ def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
+def _layouts() -> Iterable[str]:
+    from pcinv_data.lidar import LAYOUTS
+
+    return LAYOUTS
+
+
 def _backbones() -> Iterable[str]:
     from pcinv.models.registry import list_models
 
@@ -263,6 +269,7 @@ PROTOCOL = Name("protocol", lambda: PROTOCOLS)
 METHOD = Name("method", _methods)
 DEVICE = Device()
 VIEW_POINT = ViewPoint()
+LAYOUT = Name("layout", _layouts)
 LOOK = Look()
 SEEDS = Seeds()
 SIZE = Size()

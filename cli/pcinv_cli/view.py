@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from pcinv.vis.scene import Scene
 
 
-OPTIONS = ("color", "arrows", "transform", "labels", "up", "look")
+OPTIONS = ("color", "arrows", "transform", "labels", "up", "look", "world")
 
 
 @verb("view", "Look at clouds and meshes: window, page, picture, film or one file for others.", (
@@ -35,6 +34,8 @@ OPTIONS = ("color", "arrows", "transform", "labels", "up", "look")
 @click.option("--labels", type=click.Path(), metavar="FILE",
               help=".npy or text: a whole number for each point of the first file.")
 @click.option("--arrows", metavar="NAME", help="Attribute of three columns, shown as arrows.")
+@click.option("--world", is_flag=True,
+              help="Of a LiDAR sequence: each scan in its place by its pose.")
 @click.option("--web", is_flag=True, help="Show a page on 127.0.0.1 instead of a window.")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N",
               help="Of the page.  [default: 8080, or the next free one]")
@@ -104,7 +105,13 @@ def command(talk: Talk, files: tuple[str, ...], screenshot: str | None, turntabl
 
 def _scene(files: tuple[str, ...], told: dict[str, Any]) -> Scene | Frames:
     """Return the scene of files, or the frames of a folder."""
-    if not any(os.path.isdir(file) for file in files):
+    from pcinv_data.lidar import is_sequence
+
+    folders = [file for file in files if is_sequence(file)]
+    if not folders:
+        if told["world"]:
+            raise UsageError("--world is for the folder of a LiDAR sequence", where="--world",
+                             hint="--transform T.txt places one file by another")
         from pcinv.registration.pose_files import read_pose
         from pcinv.vis.build import scene_of_files
 
@@ -116,14 +123,14 @@ def _scene(files: tuple[str, ...], told: dict[str, Any]) -> Scene | Frames:
     from pcinv.vis.frames import frames_of_folder
 
     if len(files) > 1:
-        raise UsageError("a folder is shown by itself", where=next(filter(os.path.isdir, files)),
+        raise UsageError("a folder is shown by itself", where=folders[0],
                          hint="pcinv view FOLDER, or name the files")
     for name in ("transform", "labels", "arrows"):
         if told[name] is not None:
             raise UsageError(f"--{name} does not go with a folder", where=f"--{name}",
                              hint="name the files")
     return frames_of_folder(files[0], color_by=told["color_by"], limit=told["limit"],
-                            format=told["from_format"])
+                            format=told["from_format"], world=told["world"])
 
 
 def _write(talk: Talk, what: Scene | Frames, outputs: dict[str, str], force: bool,

@@ -1,6 +1,7 @@
-"""Data sets of 3D shapes: loaders, manifests with terms and layout, and generated shapes."""
+"""Data sets of shapes and scans: loaders, manifests with terms and layout, and generated ones."""
 
 from pcinv_data.dataset import Dataset
+from pcinv_data.lidar import ScanSequence, list_sequences, open_sequence
 from pcinv_data.make import make_dataset
 from pcinv_data.registry import (
     DATASETS,
@@ -16,11 +17,14 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetSpec",
+    "ScanSequence",
     "VerifyReport",
     "describe_dataset",
     "list_datasets",
+    "list_sequences",
     "load_dataset",
     "load_rooms",
     "make_dataset",
+    "open_sequence",
     "verify_dataset",
 ]

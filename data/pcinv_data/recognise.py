@@ -18,7 +18,12 @@ SIGNS: list[tuple[str, tuple[str, ...]]] = [
     ("ModelNet as PCD clouds", ("*/train/*.pcd",)),
     ("3DMatch", ("gt.log",)),
     ("3DMatch", ("fragments/*/cloud_bin_*.ply",)),
-    ("a LiDAR sequence", ("sequences/*/velodyne",)),
+    ("SemanticKITTI", ("sequences/*/labels", "sequences/*/velodyne")),
+    ("KITTI odometry", ("sequences/*/velodyne",)),
+    ("a sequence of KITTI odometry", ("velodyne/*.bin",)),
+    ("nuScenes", ("samples/LIDAR_TOP",)),
+    ("a log of Argoverse 2", ("sensors/lidar/*.feather",)),
+    ("Argoverse 2", ("*/*/sensors/lidar",)),
 ]
 """Title -> patterns that must all be found; the first that fits wins."""
 

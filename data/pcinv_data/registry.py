@@ -12,6 +12,7 @@ from pcinv.errors import DatasetError, InputError, UsageError, unknown_name
 from pcinv_data.cache import Arrays, cached
 from pcinv_data.dataset import Dataset, Request, Source
 from pcinv_data.folder import open_folder
+from pcinv_data.lidar.sets import SEQUENCE_SETS
 from pcinv_data.manifest import Manifest, read_manifest
 from pcinv_data.modelnet import open_modelnet10, open_modelnet40
 from pcinv_data.pairs import PAIR_SETS
@@ -153,8 +154,8 @@ def open_source(spec: DatasetSpec, root: str | Path | None, part: str, num_point
 
 
 def list_datasets() -> list[str]:
-    """Return the names of all data sets: those of shapes, then those of pairs."""
-    return [*DATASETS, *PAIR_SETS]
+    """Return the names of all data sets: those of shapes, of pairs, of LiDAR sequences."""
+    return [*DATASETS, *PAIR_SETS, *SEQUENCE_SETS]
 
 
 def describe_dataset(name: str) -> dict[str, object]:
@@ -162,12 +163,14 @@ def describe_dataset(name: str) -> dict[str, object]:
     if name not in list_datasets():
         raise unknown_name("data set", name, list_datasets(), where="dataset")
     spec = DATASETS.get(name)
-    manifest = spec.manifest if spec else PAIR_SETS[name].manifest
+    scans = name in SEQUENCE_SETS
+    manifest = (spec or SEQUENCE_SETS.get(name) or PAIR_SETS[name]).manifest
     return {
         "name": name, "title": manifest.title, "summary": manifest.summary, "url": manifest.url,
         "licence": manifest.licence, "terms": manifest.terms, "citation": manifest.citation,
-        "get": manifest.get, "needs_root": spec.needs_root if spec else PAIR_SETS[name].needs_root,
-        "tasks": list(spec.tasks) if spec else ["registration"],
+        "get": manifest.get, "needs_root": scans or (spec or PAIR_SETS[name]).needs_root,
+        "tasks": list(spec.tasks if spec else SEQUENCE_SETS[name].tasks if scans
+                      else ("registration",)),
         "options": list(spec.options) if spec else [], "classes": list(manifest.classes),
         "num_classes": len(manifest.classes), "parts": dict(manifest.parts),
         "num_parts": sum(len(parts) for parts in manifest.parts.values()),

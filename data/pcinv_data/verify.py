@@ -9,6 +9,7 @@ import numpy as np
 
 from pcinv.errors import PcinvError, UsageError, unknown_name
 from pcinv_data.dataset import Source, unit_ball
+from pcinv_data.lidar.sets import SEQUENCE_SETS, check_copy
 from pcinv_data.manifest import Manifest
 from pcinv_data.pairs import PAIR_SETS, RegistrationPair, load_pairs, pair_folder, read_points
 from pcinv_data.registry import DATASETS, dataset_spec, list_datasets, open_source
@@ -23,7 +24,8 @@ class VerifyReport:
 
     problems : what must be repaired, each with its file.
     notes : what a person should know, such as a copy of fewer shapes than the whole data set.
-    counts : shapes in "train" and "test" (and "val" where it is official), or pairs.
+    counts : shapes in "train" and "test" (and "val" where it is official), or pairs; of LiDAR
+        "sequences" and "scans".
     """
 
     name: str
@@ -44,6 +46,8 @@ def verify_dataset(name: str, root: str | Path | None = None, **options: object)
         if options:
             raise UsageError(f"{name} has no options", where="options", hint="leave them out")
         return _verify_pairs(name, root)
+    if name in SEQUENCE_SETS:
+        return _verify_sequences(name, root, options)
     if name not in DATASETS:
         raise unknown_name("data set", name, list_datasets(), where="dataset")
     spec = dataset_spec(name)
@@ -122,6 +126,18 @@ def _against_official(manifest: Manifest, layout: str | None, counts: dict[str, 
     expected = sizes.get(layout or "", sizes.get("official", {}))
     return [f"{split}: {counts[split]} of the {number} {things} of the whole data set"
             for split, number in expected.items() if split in counts and counts[split] != number]
+
+
+def _verify_sequences(name: str, root: str | Path | None, options: dict[str, object]
+                      ) -> VerifyReport:
+    if options:
+        raise UsageError(f"{name} has no options", where="options", hint="leave them out")
+    if root is None:
+        raise UsageError(f"{name} needs the folder of your copy", where="root",
+                         hint=f"--root DIR; pcinv data info {name} says where to get it")
+    problems, notes, counts = check_copy(name, Path(root))
+    return VerifyReport(name, str(root), not problems, SEQUENCE_SETS[name].format, problems, notes,
+                        counts)
 
 
 def _verify_pairs(name: str, root: str | Path | None) -> VerifyReport:

@@ -1,10 +1,4 @@
-"""Data sets by name, from every installed package that offers some.
-
-A package offers data sets through an entry point of the group "pcinv.datasets". It names a module
-with `list_datasets()` and `load_dataset(name, root, split, num_points=..., seed=..., ...)`, which
-raises `UnknownNameError` for names that are not its own. Packages are asked in turn, pcinv_data
-first; one that cannot be imported is left out, with a warning.
-"""
+"""Data sets by name, from every installed package that offers some; see `pcinv.engine.providers`."""
 
 from __future__ import annotations
 
@@ -13,9 +7,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pcinv import plugins
 from pcinv.engine.config import Config
-from pcinv.errors import ConfigError, DatasetError, DependencyError, UnknownNameError, unknown_name
+from pcinv.engine.providers import from_providers as from_providers
+from pcinv.errors import ConfigError, DatasetError
 from pcinv.tasks import Labels
 from pcinv.types import Sample
 
@@ -57,29 +51,6 @@ def load_dataset(name: str, **options: Any) -> Dataset:
                            where=str(options.get("root") or name),
                            hint="pcinv data verify says what is missing")
     return dataset
-
-
-def from_providers(function: str, name: str, **options: Any) -> Any:
-    """Return `function(name, **options)` of the first package whose function knows the name.
-
-    Raises the first UnknownNameError where none does, DependencyError where there is no package.
-    """
-    providers = plugins.entries(plugins.DATASETS)
-    if not providers:
-        raise DependencyError("no package with data sets is installed", where=f"data set '{name}'",
-                              hint="pip install pcinv, which brings pcinv_data")
-    unknown, broken = [], []
-    for entry in providers:
-        try:
-            provider = plugins.load(entry)
-            if hasattr(provider, function):
-                return getattr(provider, function)(name, **options)
-        except UnknownNameError as error:
-            unknown.append(error)
-        except plugins.PluginError as error:
-            plugins.warn(error)
-            broken.append(error)
-    raise next(iter([*unknown, *broken]), unknown_name("data set", name, ()))
 
 
 def load_split(config: Config, split: str) -> Dataset:

@@ -95,7 +95,7 @@ def read_npy(source: Source) -> Raw:
 
 def read_npz(source: Source) -> Raw:
     """Read points under xyz, points or pos; other arrays with a row a point are attributes."""
-    arrays = _members(source)
+    arrays = read_members(source)
     key = next((k for k in _POINT_KEYS if k in arrays), None)
     if (
         key is None
@@ -137,7 +137,13 @@ def read_npz(source: Source) -> Raw:
     return raw
 
 
-def _members(source: Source) -> dict[str, Array]:
+def read_members(source: Source) -> dict[str, Array]:
+    """Return name -> array of an npz archive.
+
+    Raises
+    ------
+    FileFormatError : no archive, a damaged one, one that unpacks to far more than it holds.
+    """
     arrays = {}
     try:
         with zipfile.ZipFile(source.path) as archive:

@@ -165,7 +165,8 @@ def _kinds(name: str, values: np.ndarray, words: tuple[str, ...]) -> Coloring:
     colors = kind_colors(kinds)
     shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_KINDS])
     words = ("no", "yes") if values.dtype == bool else words
-    entries = [(words[kinds[k]] if 0 <= kinds[k] < len(words) else f"{kinds[k]}", _rgb(colors[k]))
+    entries = [(words[kinds[k]] if 0 <= kinds[k] < len(words)
+                else "none" if words and kinds[k] < 0 else f"{kinds[k]}", _rgb(colors[k]))
                for k in shown]
     if len(shown) < len(kinds):
         entries.append((f"and {len(kinds) - len(shown)} more", GREY))

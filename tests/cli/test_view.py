@@ -98,7 +98,7 @@ def test_a_folder_is_a_sequence(ask, clouds):
     (("nothing.ply",), 3, "nothing.ply"),
     (("scans", "a.ply"), 2, "by itself"),
     (("scans", "--labels", "labels.npy"), 2, "does not go with a folder"),
-    (("empty",), 3, "0 clouds"),
+    (("empty",), 3, "the folder is empty"),
     (("b.ply", "--arrows", "normal"), 2, "no attribute has three columns"),
 ])
 def test_what_is_wrong_is_told_in_three_lines(run, clouds, args, code, words):
