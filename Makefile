@@ -19,7 +19,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/developing: $(VENV)/installed
-	$(PIP) -e '.[dev,las,fast,kiss,dask,web,video,docs,search]'
+	$(PIP) -e '.[dev,las,av2,fast,kiss,dask,web,video,docs,search]'
 	touch $@
 
 install: $(VENV)/installed  ## make .venv with pcinv in it

@@ -358,6 +358,7 @@ FIELDS = {
     "benchmark robustness": (["benchmark", "robustness", "run", "--limit", "28", "--kind", "noise"],
                              None),
     "info": (["info", "data/samples/chair.ply"], "files"),
+    "info FOLDER": (["info", "scans"], "files"),
     "models": (["models", "riconvpp"], "models"),
     "view": (["view", "data/samples/chair.ply", "--screenshot", "a.png", "--size", "64x64"], None),
 }

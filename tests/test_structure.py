@@ -24,7 +24,7 @@ LAYERS = (
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 HEAVY = {"open3d", "trimesh", "laspy", "h5py", "torch_cluster", "torch_quickfps", "small_gicp",
-         "kiss_matcher", "numba"}
+         "kiss_matcher", "numba", "pyarrow"}
 FILES = [(name, path) for name, root in PACKAGES.items() for path in sorted(root.rglob("*.py"))]
 IDS = [str(path.relative_to(ROOT)) for _, path in FILES]
 
@@ -116,8 +116,8 @@ def test_the_public_surface():
         "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample", "Scan",
         "__version__", "check", "create_model", "describe_file", "describe_model", "embed",
         "evaluate", "flow", "list_models", "load_config", "load_dataset", "load_model", "odometry",
-        "open_sequence", "predict", "read", "read_cloud", "register", "register_folder", "register_pairs",
-        "sample_surface", "search", "train", "write",
+        "open_sequence", "predict", "read", "read_cloud", "register", "register_folder",
+        "register_pairs", "sample_surface", "search", "train", "write",
     ])
     for name in pcinv.__all__:
         assert getattr(pcinv, name) is not None

@@ -18,7 +18,6 @@ DTYPES = ("float32", "float64")
 @verb("check", "Measure how invariant a backbone or a run is: the worst case of a search.", (
     ("pcinv check risurconv", "a network with random weights"),
     ("pcinv check runs/last --dtype float64", "a trained one, in double precision"),
-    ("pcinv check RUN --rotations 50 --json", "a shorter search, for another program"),
     ("pcinv check --all", "a table of all backbones, in both precisions: half an hour"),
 ), device={}, seed={"default": 0})
 @click.argument("target", metavar="[NAME|RUN]", required=False, type=params.RUN_OR_BACKBONE)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pcinv.errors import UsageError
 from pcinv_cli import params
 from pcinv_cli.failures import Failure
 from pcinv_cli.fields import show_fields
@@ -83,21 +84,31 @@ def verify(talk: Talk, dataset: str, root: str | None) -> Outcome:
 
 @verb("make", VERBS["make"][1], (
     ("pcinv data make shapes -o shapes", "the generated shapes, as files"),
-    ("pcinv data make shapes -o small --per-class 5 --seed 1", "a few of each class"),
-    ("pcinv data make shapes -o shapes --force", "overwrite what is there"),
+    ("pcinv data make shapes -o small --per-class 5 --seed 1 --force", "a few of each class anew"),
+    ("pcinv data make lidar_sim -o streets --scans 300", "scans of a generated street"),
 ), output={"required": True, "metavar": "DIR", "help": "Folder that is made."},
     seed={"default": 0}, force={})
-@click.argument("dataset", metavar="NAME", type=params.DATASET)
-@click.option("--per-class", type=click.IntRange(1), default=40, metavar="N",
-              help="Training clouds of each class; half as many are made for testing.")
-@click.option("--points", type=click.IntRange(1), default=1024, metavar="N",
-              help="Points of each cloud.")
-def make(talk: Talk, dataset: str, output: str, per_class: int, points: int, seed: int,
-         force: bool) -> Outcome:
+@click.argument("dataset", metavar="NAME", type=params.MADE_DATASET)
+@click.option("--per-class", type=click.IntRange(1), metavar="N",
+              help="Training shapes of each class; half as many for testing.  [default: 40]")
+@click.option("--points", "num_points", type=click.IntRange(1), metavar="N",
+              help="Points of each shape.  [default: 1024]")
+@click.option("--scans", type=click.IntRange(1), metavar="N",
+              help="Of a street, ten a second; more of them make one longer.  [default: 100]")
+@click.option("--beams", type=click.IntRange(1), metavar="16|32|64|128",
+              help="Of the scanner in a street.  [default: 64]")
+def make(talk: Talk, dataset: str, output: str, seed: int, force: bool, **sizes: int | None
+         ) -> Outcome:
     """Generate the set and write it."""
     from pcinv_data import make_dataset
 
-    made = make_dataset(dataset, output, per_class=per_class, num_points=points, seed=seed,
-                        force=force)
+    given = {name: value for name, value in sizes.items() if value is not None}
+    fit = ("scans", "beams") if dataset == "lidar_sim" else ("per_class", "num_points")
+    for name in given:
+        if name not in fit:
+            option = {"per_class": "--per-class", "num_points": "--points"}.get(name, f"--{name}")
+            raise UsageError(f"{option} does not go with {dataset}", where=option,
+                             hint="leave it out")
+    made = make_dataset(dataset, output, seed=seed, force=force, **given)
     result: dict[str, Any] = {"dataset": dataset, "seed": seed, **to_plain(made)}
     return Outcome(result, lambda t: show_fields(t, result))

@@ -259,6 +259,7 @@ def _formats() -> Iterable[str]:
 BACKBONE = Name("backbone", _backbones)
 DATASET = Name("data set", _datasets)
 PAIR_SET = Name("data set of pairs", _pair_sets)
+MADE_DATASET = Name("data set", lambda: [*_datasets(), "lidar_sim"])
 ANY_DATASET = Name("data set", _all_datasets)
 TASK = Name("task", _tasks)
 PRESET = Name("preset", _presets)

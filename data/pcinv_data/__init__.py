@@ -11,6 +11,7 @@ from pcinv_data.registry import (
     load_dataset,
 )
 from pcinv_data.room_store import load_rooms
+from pcinv_data.streets import generate_sequence
 from pcinv_data.verify import VerifyReport, verify_dataset
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ScanSequence",
     "VerifyReport",
     "describe_dataset",
+    "generate_sequence",
     "list_datasets",
     "list_sequences",
     "load_dataset",

@@ -1,4 +1,4 @@
-"""Writing a generated data set to a folder that the loader `folder` reads."""
+"""Writing a generated data set to a folder: `shapes` as the loader `folder` reads it, streets."""
 
 from __future__ import annotations
 
@@ -26,18 +26,25 @@ MARK = "generated.json"
 
 
 def make_dataset(name: str, out: str | Path, *, per_class: int = 40, num_points: int = 1024,
-                 seed: int = 0, noise: float = 0.0, format: str = "ply", force: bool = False,
+                 seed: int = 0, noise: float = 0.0, format: str = "ply", scans: int = 100,
+                 beams: int = 64, force: bool = False,
                  progress: Callable[[int, int], None] | None = None) -> dict[str, object]:
     """Write a generated data set as `<class>/{train,test}/<name>.<format>` with normals and parts.
 
     per_class : training shapes of a class; half as many are written for testing.
+    scans, beams : of `lidar_sim`, which is written as `pcinv_data.lidar_sim.store` says.
     progress : called with the number of files written and of all files.
 
     Returns the folder and the number of files of each part. The folder appears when it is
     complete. Raises UsageError for a set that is not generated, or a folder that exists.
     """
+    if name == "lidar_sim":
+        from pcinv_data.lidar_sim.store import make_lidar_sim
+
+        return make_lidar_sim(out, scans=scans, seed=seed, beams=beams, force=force,
+                              progress=progress)
     if dataset_spec(name).needs_root:
-        made = [n for n, spec in DATASETS.items() if not spec.needs_root]
+        made = [n for n, spec in DATASETS.items() if not spec.needs_root] + ["lidar_sim"]
         raise UsageError(f"{name} is not generated", where="name",
                          hint=f"one of: {', '.join(made)}")
     check_range("per_class", per_class, 1, 100_000)

@@ -168,7 +168,8 @@ def describe_dataset(name: str) -> dict[str, object]:
     return {
         "name": name, "title": manifest.title, "summary": manifest.summary, "url": manifest.url,
         "licence": manifest.licence, "terms": manifest.terms, "citation": manifest.citation,
-        "get": manifest.get, "needs_root": scans or (spec or PAIR_SETS[name]).needs_root,
+        "get": manifest.get,
+        "needs_root": (spec or SEQUENCE_SETS.get(name) or PAIR_SETS[name]).needs_root,
         "tasks": list(spec.tasks if spec else SEQUENCE_SETS[name].tasks if scans
                       else ("registration",)),
         "options": list(spec.options) if spec else [], "classes": list(manifest.classes),

@@ -37,15 +37,17 @@ class ModelConfig:
     head : of a classifier: "linear" is the backbone's own; "matryoshka" makes every prefix of the
         vector of a cloud usable, "relative" tells a cloud by its likeness to others.
     head_options : fields of `pcinv.nn.embedding_heads.MatryoshkaOptions` or `RelativeOptions`.
+    init : run or weights file whose backbone a network of LiDAR scans begins with.
     """
 
     backbone: str = "risurconv"
     preset: str | None = None
-    task: Literal["classification", "part_segmentation", "normals", "matching", "pose"] = (
-        "classification")
+    task: Literal["classification", "part_segmentation", "normals", "matching", "pose",
+                  "pretraining", "segmentation", "detection"] = "classification"
     overrides: Tree = Field(default_factory=dict)
     head: Literal["linear", "matryoshka", "relative"] = "linear"
     head_options: Tree = Field(default_factory=dict)
+    init: str | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -55,6 +57,8 @@ class DataConfig:
     protocol : rotations in training / in validation, as "z/so3".
     val_fraction : share of the training split that is kept for validation.
     limit : at most so many clouds of each split.
+    label_fraction : share of the labelled scans that are learned from, evenly spread; an epoch has
+        as many steps as with all of them. LiDAR only.
     normals : "auto" takes the data's normals, or estimates them where there are none;
         "estimate" and "data" insist on one of these; "none" leaves them to the model.
     """
@@ -65,6 +69,7 @@ class DataConfig:
     protocol: str = "z/so3"
     val_fraction: Share = 0.1
     limit: Count | None = None
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     normals: Literal["auto", "estimate", "data", "none"] = "auto"
     options: Tree = Field(default_factory=dict)
 
@@ -126,6 +131,32 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class PretrainConfig:
+    """Objectives of pretraining LiDAR backbones, and their weights; 0 switches one off.
+
+    contrast, rotation, flow : see `pcinv.losses.lidar_ssl`.
+    temperature : of contrast.  matches : points of a scan that are told apart from all others.
+    relative : by how much one view is turned against another is told, not against the scan.
+    ema : how much of the target stays after the first step; the paper's 0.999 is for long runs.
+    target : "ema" follows slowly; "online" is the encoder itself, gradients and all.
+    predictor : a network between the encoder and the target. Without it and with the target online
+        features collapse: to see that this is noticed.
+    flow_method : where scans come without flow, how it is computed, of `pcinv.flow`.
+    """
+
+    contrast: NotNegative = 1.0
+    rotation: NotNegative = 1.0
+    flow: NotNegative = 1.0
+    temperature: Positive = 0.07
+    matches: Annotated[int, Field(ge=2)] = 512
+    relative: bool = False
+    ema: Annotated[float, Field(ge=0, le=1)] = 0.99
+    target: Literal["ema", "online"] = "ema"
+    predictor: bool = True
+    flow_method: Literal["floxels", "fast_nsf", "ego"] = "floxels"
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Config:
     """Everything that decides a training run."""
 
@@ -134,6 +165,7 @@ class Config:
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 

@@ -53,9 +53,9 @@ def open_sequence(path: str | os.PathLike[str], format: str | None = None, **opt
     path : the folder of a sequence, or one that holds sequences.
     format : "kitti", "semantickitti", "nuscenes", "argoverse2", "scene-flow" or "plain"; None: what
         the folder looks like.
-    options : `sequence`, which one of several; `poses` and `times`, files of a plain folder; `flow`,
-        a folder of Argoverse 2; `on_error="skip"` to leave out scans that are damaged, missing or
-        without a pose, told in `skipped`. See `pcinv_data.open_sequence`.
+    options : `sequence`, which one of several; `poses` and `times`, files of a plain folder;
+        `flow`, a folder of Argoverse 2; `on_error="skip"` to leave out scans that are damaged,
+        missing or without a pose, told in `skipped`. See `pcinv_data.lidar.open_sequence`.
 
     Raises
     ------

@@ -257,6 +257,33 @@ POSE_NETWORKS: dict[str, BackboneSpec] = {
 }
 """Networks that see two clouds of one thing, and say how one is turned into the other."""
 
+LIDAR_NETWORKS: dict[str, BackboneSpec] = {
+    spec.name: spec
+    for spec in (
+        BackboneSpec(
+            name="pillar_bev",
+            title="PillarBEV: pillars and a U-Net from above, for LiDAR scans",
+            module="pillar_bev",
+            paper="pillars: Lang et al., CVPR 2019, arXiv 1812.05784; pretraining: E-SSL3D, "
+                  "arXiv 2404.11737; the light form is ours",
+            symmetry="none",
+            tasks=("pretraining", "segmentation", "detection"),
+            presets={"light": "for a CPU: 51 m around the sensor, cells of 0.4 m",
+                     "large": "102 m around the sensor, more channels"},
+            min_points=1,
+            recipe={
+                "model": {"task": "pretraining"},
+                "data": {"dataset": "lidar_sim", "num_points": 8192, "protocol": "none/none"},
+                "optim": {"lr": 2e-3, "weight_decay": 0.01, "warmup_epochs": 0.5,
+                          "label_smoothing": 0.0, "grad_clip": 5.0},
+                "train": {"epochs": 8, "batch_size": 4},
+            },
+            limits="where in the world a scan is, on purpose",
+        ),
+    )
+}
+"""Networks of LiDAR scans, metres and z up: `ScanBatch` goes in, see `pcinv.nn.pillars`."""
+
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -268,7 +295,7 @@ def weights_file(name: str) -> Path:
 
 def find_spec(name: str) -> BackboneSpec | None:
     """Return the row of `name`, of pcinv or of a package that adds it, or None."""
-    own = BACKBONES.get(name) or MATCHERS.get(name) or POSE_NETWORKS.get(name)
+    own = (BACKBONES | MATCHERS | POSE_NETWORKS | LIDAR_NETWORKS).get(name)
     found: BackboneSpec | None = own or plugins.find(plugins.BACKBONES, name, _fault)
     return found
 
@@ -294,7 +321,8 @@ def list_models(pattern: str = "*") -> list[str]:
     imported.
     """
     added = plugins.offered(plugins.BACKBONES, _fault)
-    return sorted(fnmatch.filter({*BACKBONES, *MATCHERS, *POSE_NETWORKS, *added}, pattern))
+    return sorted(fnmatch.filter(
+        {*BACKBONES, *MATCHERS, *POSE_NETWORKS, *LIDAR_NETWORKS, *added}, pattern))
 
 
 def _fault(spec: Any) -> str | None:
@@ -304,8 +332,8 @@ def _fault(spec: Any) -> str | None:
         return f"it is an object of type {kind}, not a pcinv.models.registry.BackboneSpec"
     if "." not in spec.module or not spec.presets or not spec.tasks:
         return "it needs the dotted path of its module, a preset and a task"
-    if "matching" in spec.tasks:
-        return "networks for matching cannot be added, those for shapes and parts can"
+    if "matching" in spec.tasks or "pretraining" in spec.tasks:
+        return "networks for matching or LiDAR cannot be added, those for shapes and parts can"
     return None
 
 

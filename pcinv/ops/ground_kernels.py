@@ -21,6 +21,8 @@ RINGS = 50 + 40 + 24
 BAND = 0.1
 """Metres above the lowest of several points of a cell that are its low."""
 SEED_TRIALS = 300
+LOOKED_AT = (2 * 10 + 1) * (2 * 15 + 1)
+"""Most cells around one that are looked at."""
 SLACK = 0.05
 """Metres that a low may be off in addition for each metre to the nearest ground."""
 
@@ -135,44 +137,44 @@ def seed_plane(low: Floats, reach: Floats, within: float, near: float, steepest:
 
 @jit
 def _fit(low: Floats, ground: Flags, ring: int, sector: int, side: int, inward: int, outward: int,
-         robust: float, steepest: float, fit: Floats) -> int:
+         robust: float, steepest: float, found: Indices, fit: Floats) -> int:
     """Fill the slope, height and distance of the ground around a cell; return of how many cells.
 
     side, inward, outward : cells that are looked at.
     robust : metres from the fit at which a cell counts half; 0 for a plain fit.
+    found : (LOOKED_AT,) working memory.
     fit : (4,) a, b, the height at the cell's own low, metres to the nearest of these cells.
     """
     own = ring * SECTORS + sector
     x0, y0 = low[own, 0], low[own, 1]
     a, b, c0, nearest, n = 0.0, 0.0, 0.0, 1e9, 0
-    for trial in range(3 if robust > 0 else 1):
+    for k in range(max(0, ring - inward), min(RINGS, ring + outward + 1)):
+        for j in range(sector - side, sector + side + 1):
+            c = k * SECTORS + j % SECTORS
+            if ground[c] and (c != own or robust > 0):
+                found[n] = c
+                n += 1
+    for trial in range((3 if robust > 0 else 1) if n else 0):
         # least squares of z = a x + b y + c about the cell, slopes held to 0 by a little
         w0, wx, wy, wxx, wxy, wyy, wz, wxz, wyz = (1e-9,) + (0.0,) * 8
-        n = 0
-        for k in range(max(0, ring - inward), min(RINGS, ring + outward + 1)):
-            for j in range(sector - side, sector + side + 1):
-                c = k * SECTORS + j % SECTORS
-                if not ground[c] or (c == own and robust == 0):
-                    continue
-                x, y, z = low[c, 0] - x0, low[c, 1] - y0, low[c, 2]
-                d2 = x * x + y * y
-                w = 1.0 / (1.0 + d2 / 4.0)
-                if trial > 0:
-                    off = (z - a * x - b * y - c0) / robust
-                    w /= 1.0 + off * off
-                n += 1
-                nearest = min(nearest, d2)
-                w0 += w
-                wx += w * x
-                wy += w * y
-                wxx += w * x * x
-                wxy += w * x * y
-                wyy += w * y * y
-                wz += w * z
-                wxz += w * x * z
-                wyz += w * y * z
-        if n == 0:
-            break
+        for k in range(n):
+            c = found[k]
+            x, y, z = low[c, 0] - x0, low[c, 1] - y0, low[c, 2]
+            d2 = x * x + y * y
+            w = 1.0 / (1.0 + d2 / 4.0)
+            if trial > 0:
+                off = (z - a * x - b * y - c0) / robust
+                w /= 1.0 + off * off
+            nearest = min(nearest, d2)
+            w0 += w
+            wx += w * x
+            wy += w * y
+            wxx += w * x * x
+            wxy += w * x * y
+            wyy += w * y * y
+            wz += w * z
+            wxz += w * x * z
+            wyz += w * y * z
         mx, my, mz = wx / w0, wy / w0, wz / w0
         sxx, sxy, syy = wxx - w0 * mx * mx + 1.0, wxy - w0 * mx * my, wyy - w0 * my * my + 1.0
         sxz, syz = wxz - w0 * mx * mz, wyz - w0 * my * mz
@@ -201,15 +203,15 @@ def grow(low: Floats, reach: Floats, plane: Floats, within: float, step: float, 
         if low[c, 3] > 0 and reach[c] <= within:
             off = low[c, 2] - plane[0] * low[c, 0] - plane[1] * low[c, 1] - plane[2]
             ground[c] = abs(off) <= step
-    fit = np.empty(4)
+    fit, near = np.empty(4), np.empty(LOOKED_AT, np.int64)
     for turn in range(2):
         for c in range(total):
             if low[c, 3] == 0:
                 continue
             ring, sector = c // SECTORS, c % SECTORS
-            n = _fit(low, ground, ring, sector, 4, 8, 4 * turn, 0.0, steepest, fit)
+            n = _fit(low, ground, ring, sector, 4, 8, 4 * turn, 0.0, steepest, near, fit)
             if n < 6:
-                n = _fit(low, ground, ring, sector, 10, 20, 10 * turn, 0.0, steepest, fit)
+                n = _fit(low, ground, ring, sector, 10, 20, 10 * turn, 0.0, steepest, near, fit)
             if n < 3:
                 ground[c] = ground[c] and reach[c] <= within and turn == 0
                 continue
@@ -220,9 +222,9 @@ def grow(low: Floats, reach: Floats, plane: Floats, within: float, step: float, 
         if low[c, 3] == 0:
             continue
         ring, sector = c // SECTORS, c % SECTORS
-        n = _fit(low, ground, ring, sector, 4, 5, 5, 0.1, steepest, fit)
+        n = _fit(low, ground, ring, sector, 4, 5, 5, 0.1, steepest, near, fit)
         if n < 6:
-            n = _fit(low, ground, ring, sector, 10, 15, 15, 0.1, steepest, fit)
+            n = _fit(low, ground, ring, sector, 10, 15, 15, 0.1, steepest, near, fit)
         if n >= 3:
             fits[c] = fit
     for c in range(total):

@@ -11,12 +11,21 @@ from torch import nn
 from pcinv.errors import unknown_name
 from pcinv.nn.embedding_heads import MatryoshkaHead
 from pcinv.nn.headed import Headed
-from pcinv.tasks import classification, matching, normals, part_segmentation, pose
+from pcinv.tasks import (
+    classification,
+    detection,
+    matching,
+    normals,
+    part_segmentation,
+    pose,
+    pretraining,
+    segmentation,
+)
 from pcinv.tasks.auxiliary import WithAuxiliary
 from pcinv.tasks.batch import Batch, Item, Labels, collate
 from pcinv.tasks.nested import Nested
 
-__all__ = ["TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task", "task_of"]
+__all__ = ["LIDAR_TASKS", "TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task", "task_of"]
 
 
 class Task(NamedTuple):
@@ -32,7 +41,12 @@ TASKS = {
     "normals": Task(normals, "within_10deg"),
     "matching": Task(matching, "inlier_ratio"),
     "pose": Task(pose, "within_10deg"),
+    "pretraining": Task(pretraining, "point_spread"),
+    "segmentation": Task(segmentation, "miou_present"),
+    "detection": Task(detection, "map"),
 }
+LIDAR_TASKS = ("pretraining", "segmentation", "detection")
+"""Tasks of LiDAR scans: their engine is `pcinv.engine.lidar`, and their batches are ragged."""
 
 
 def get_task(name: str) -> Task:

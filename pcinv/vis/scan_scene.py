@@ -65,4 +65,5 @@ def _box_lines(boxes: Boxes, T: Float[np.ndarray, "4 4"], origin: Float[np.ndarr
     corners = np.stack([x, y, places[..., 2]], -1) + boxes.centre[:, None]
     edges = np.concatenate([_EDGES, [[8, 9]]])
     start, end = (_moved(corners[:, edges[:, k]].reshape(-1, 3), T, origin) for k in (0, 1))
-    return Lines(f"{len(boxes)} boxes", start, end, np.repeat(kind_colors(boxes.label), len(edges), 0))
+    colors = np.repeat(kind_colors(boxes.label), len(edges), axis=0)
+    return Lines(f"{len(boxes)} boxes", start, end, colors)

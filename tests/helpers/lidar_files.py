@@ -128,8 +128,8 @@ def write_flow(file: Path, seed: int) -> None:
     """Write the flow of a sweep: the first five points are not valid."""
     move = points(100 + seed) / 20
     write_feather(file, flow_tx_m=move[:, 0], flow_ty_m=move[:, 1], flow_tz_m=move[:, 2],
-                  is_valid=np.arange(60) >= 5, classes_0=np.resize([0, 19, 17], 60).astype(np.uint8),
-                  is_ground_0=np.arange(60) % 2 == 0)
+                  is_valid=np.arange(60) >= 5, is_ground_0=np.arange(60) % 2 == 0,
+                  classes_0=np.resize([0, 19, 17], 60).astype(np.uint8))
 
 
 def write_boxes(log: Path) -> None:

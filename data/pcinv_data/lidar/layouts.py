@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcinv.errors import DatasetError, UsageError, unknown_name
-from pcinv_data.lidar import argoverse2, kitti, nuscenes, plain, scene_flow, semantickitti
+from pcinv_data.lidar import (
+    argoverse2,
+    kitti,
+    nuscenes,
+    plain,
+    scene_flow,
+    semantickitti,
+    street,
+)
 from pcinv_data.lidar.rules import settle
 from pcinv_data.lidar.sequence import Listing, Request, ScanSequence
 from pcinv_data.recognise import nearest_thing
@@ -39,6 +47,8 @@ LAYOUTS: dict[str, Layout] = {
                "LOG/sensors/lidar/*.feather", ("flow",)),
         Layout("nuscenes", nuscenes.find, nuscenes.open_listing,
                "samples/LIDAR_TOP/*.pcd.bin, with v1.0-*/ beside samples/ for poses"),
+        Layout("lidar_sim", street.find, street.open_listing,
+               "sequences/XX/ as semantickitti, with flow/*.npz and boxes/*.csv"),
         Layout("semantickitti", semantickitti.find, semantickitti.open_listing,
                "sequences/XX/velodyne/*.bin and sequences/XX/labels/*.label"),
         Layout("kitti", kitti.find, kitti.open_listing,

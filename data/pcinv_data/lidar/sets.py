@@ -21,6 +21,7 @@ class SequenceSet:
 
     format : its key in `LAYOUTS`.  tasks : what it has the truth of.
     most : sequences of which the lists are read to check a copy; spread evenly over all.
+    needs_root : it is a copy of files. Those that do not are generated.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SequenceSet:
     manifest_name: str
     tasks: tuple[str, ...] = ("odometry",)
     most: int = 10_000
+    needs_root: bool = True
 
     @property
     def manifest(self) -> Manifest:
@@ -41,6 +43,7 @@ SEQUENCE_SETS: dict[str, SequenceSet] = {
         SequenceSet("semantickitti", "semantickitti", "semantickitti"),
         SequenceSet("nuscenes", "nuscenes", "nuscenes", most=10),  # tables of 2 GB are read anew
         SequenceSet("argoverse2", "argoverse2", "argoverse2", ("odometry", "flow")),
+        SequenceSet("lidar_sim", "lidar_sim", "lidar_sim", ("odometry", "flow"), needs_root=False),
     )
 }
 

@@ -46,7 +46,7 @@ def test_a_scene_of_the_tables_has_poses_labels_and_sweeps(tmp_path):
     # by hand: sensor -> nuScenes' scanner -> ego -> global
     x, y, z = points(13).astype(np.float64).T
     ego = np.stack([y + 0.9, -x, z + 1.8], 1)  # a quarter turn clockwise, then the shift
-    world = ego + [600 + 0.5 * 3, 1600, 0]
+    world = ego + np.array([600 + 0.5 * 3, 1600, 0])
     scan = scans[3]
     T = scan.T_world_sensor
     np.testing.assert_allclose(scan.xyz @ T[:3, :3].T + T[:3, 3], world, atol=1e-4)

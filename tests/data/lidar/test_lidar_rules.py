@@ -138,7 +138,7 @@ def test_poses_that_jump_are_counted(tmp_path):
     poses[3:, 0, 3] += 10.5
     poses[5, 0, 3] += 50
     (tmp_path / "poses/00.txt").write_text(numbers(poses))
-    with pytest.warns(SequenceWarning, match="jumps 2 times, first by 11.3 m from 000002 to 000003"):
+    with pytest.warns(SequenceWarning, match="jumps 2 times, first by 11.3 m from 000002"):
         scans = open_sequence(tmp_path)
     assert scans.num_jumps == 2 and len(scans) == 6
 

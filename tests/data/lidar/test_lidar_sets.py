@@ -17,7 +17,7 @@ WRITE = {"kitti-odometry": write_kitti, "nuscenes": write_nuscenes, "argoverse2"
          "semantickitti": lambda root: write_kitti(root, labels=True)}
 
 
-@pytest.mark.parametrize("name", SEQUENCE_SETS)
+@pytest.mark.parametrize("name", WRITE)
 def test_a_whole_copy_is_whole_and_a_damaged_one_is_not(tmp_path, name):
     if name == "argoverse2":
         pytest.importorskip("pyarrow", reason="Argoverse 2 needs pyarrow")
