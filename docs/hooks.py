@@ -78,13 +78,19 @@ def table(headers: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 def models() -> str:
     """Return the table of backbones of pcinv itself."""
-    from pcinv.models.registry import BACKBONES, MATCHERS, POSE_NETWORKS, weights_file
+    from pcinv.models.registry import (
+        BACKBONES,
+        LIDAR_NETWORKS,
+        MATCHERS,
+        POSE_NETWORKS,
+        weights_file,
+    )
 
     return table(("name", "method", "source", "tasks, symmetry", "weights"), [
         (f"`{row.name}`", row.title, row.paper,
          f"{', '.join(task.replace('_', ' ') for task in row.tasks)}; {row.symmetry}",
          "come with the package" if weights_file(row.name).is_file() else "train your own")
-        for row in {**BACKBONES, **MATCHERS, **POSE_NETWORKS}.values()])
+        for row in {**BACKBONES, **MATCHERS, **POSE_NETWORKS, **LIDAR_NETWORKS}.values()])
 
 
 def formats() -> str:

@@ -116,7 +116,7 @@ def test_the_public_surface():
         "Config", "Mesh", "PcinvError", "PointCloud", "RegistrationResult", "Sample", "Scan",
         "__version__", "check", "create_model", "describe_file", "describe_model", "embed",
         "evaluate", "flow", "list_models", "load_config", "load_dataset", "load_model", "odometry",
-        "open_sequence", "predict", "read", "read_cloud", "register", "register_folder",
+        "open_sequence", "predict", "pretrain", "read", "read_cloud", "register", "register_folder",
         "register_pairs", "sample_surface", "search", "train", "write",
     ])
     for name in pcinv.__all__:

@@ -26,8 +26,8 @@ from pcinv_cli.progress import Progress
               help="kitti, semantickitti, nuscenes, argoverse2 or plain.  [default: recognised]")
 @click.option("--write-as", type=click.Choice(["kitti", "tum"]), default="kitti",
               help="12 numbers of a matrix, or stamp, place and quaternion.")
-@click.option("--voxel", type=click.FloatRange(0, min_open=True), default=1.0, metavar="METRES",
-              help="Cells of the map; half of it indoors.")
+@click.option("--voxel", type=click.FloatRange(0, min_open=True), default=0.5, metavar="METRES",
+              help="Cells of the map, and of thinned scans; less indoors.")
 @click.option("--max-range", type=click.FloatRange(0, min_open=True), default=100.0,
               metavar="METRES", help="Points farther off are left out.")
 @click.option("--deskew/--no-deskew", default=True,
@@ -41,7 +41,7 @@ def command(talk: Talk, folder: str, output: str | None, layout: str | None, wri
     import pcinv
     from pcinv.registration.odometry import OdometryOptions
 
-    options = OdometryOptions(voxel=voxel, thin=voxel / 2, max_range=max_range, deskew=deskew,
+    options = OdometryOptions(voxel=voxel, thin=voxel, max_range=max_range, deskew=deskew,
                               threads=threads)
     begun = time.monotonic()
     with Progress(talk) as progress:

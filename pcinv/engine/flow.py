@@ -31,6 +31,15 @@ _INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A scan, and where it stands in its sequence, if it is of one."""
+
+    scan: Scan
+    sequence: ScanSequence | None = None
+    index: int = -1
+
+
+@dataclass(frozen=True)
 class SceneFlow:
     """How the points of a scan move until another one.
 
@@ -76,25 +85,18 @@ class SceneFlow:
             "cluster": self.cluster.astype(np.int32)})
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A scan, and where it stands in its sequence, if it is of one."""
-
-    scan: Scan
-    sequence: ScanSequence | None = None
-    index: int = -1
-
-
 def flow(
-    first: str | Path | Scan, second: str | Path | Scan, *, method: str = "floxels",
-    around: int = 2, layout: str | None = None, callback: Callable[[str], None] | None = None,
+    first: str | Path | Scan | Placed, second: str | Path | Scan | Placed, *,
+    method: str = "floxels", around: int = 2, layout: str | None = None,
+    callback: Callable[[str], None] | None = None,
 ) -> SceneFlow:
     """Estimate how the points of a scan move until another one, without labels or training.
 
     Parameters
     ----------
-    first, second : scans, or files of them. Poses are taken from the sequence that a file lies in;
-        where there are none the sensor's motion is found from the scans themselves.
+    first, second : scans, files of them, or scans with their place in a sequence. Poses are taken
+        from the sequence that a file lies in; where there are none the sensor's motion is found
+        from the scans themselves.
     method : "floxels", a voxel grid fitted to the scans around, with one rigid motion for each
         piece that moves; "fast_nsf", a network of coordinates; "ego", where nothing moves.
     around : scans before the first and after it that Floxels looks at, where the sequence has
@@ -174,8 +176,10 @@ def write_flow(path: str | Path, found: SceneFlow, *, force: bool = False) -> No
             interval_s=found.interval_s)
 
 
-def place(item: str | Path | Scan, layout: str | None = None) -> Placed:
+def place(item: str | Path | Scan | Placed, layout: str | None = None) -> Placed:
     """Return a scan with the sequence that it is of, looked for in the folders above its file."""
+    if isinstance(item, Placed):
+        return item
     if isinstance(item, Scan):
         return Placed(item)
     path = Path(item)

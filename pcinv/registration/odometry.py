@@ -24,8 +24,13 @@ MIN_POINTS = 100
 """Of a thinned scan; fewer leave a pose open."""
 _STRANGE, _LOST = 0.65, 0.5
 """Shares of what usually is matched, below which a scan is not where it was expected, and lost."""
-_USUAL = 0.5
-"""Share of points that is matched at first, before it is known of a sequence."""
+_FIRST = 0.15
+"""Share of matched points that is asked of the second scan, before it is known what is usual."""
+_ROUGH = 4
+"""Cells of the rough map, by which a scan is found farther from where it is expected."""
+_ROUNDS = 3
+"""Times that a scan is laid on the map, where its own motion was not the one expected."""
+_NEAR_M, _NEAR_RAD = 0.02, 2e-3
 _OPEN = 0.007
 """Share of the best determined direction below which one counts as open."""
 
@@ -44,7 +49,7 @@ class OdometryOptions:
     threads : of the processor.
     """
 
-    voxel: float = 1.0
+    voxel: float = 0.5
     thin: float = 0.5
     min_range: float = 2.0
     max_range: float = 100.0
@@ -82,12 +87,12 @@ class Odometer:
 
         self.options = options or OdometryOptions()
         self._gicp = small_gicp
-        self._map = small_gicp.GaussianVoxelMap(self.options.voxel)
-        self._map.set_lru(self.options.keep, 10)
+        self._map, self._rough = self._new_maps()
+        self._first: tuple[np.ndarray, np.ndarray, float] | None = None
         self.poses: deque[np.ndarray] = deque(maxlen=2)
         self._last: np.ndarray | None = None
         self._square, self._count = self.options.first_threshold**2, 1
-        self._usual = _USUAL
+        self._usual: float | None = None
 
     def add(
         self, xyz: Float[np.ndarray, "n 3"], time: Float[np.ndarray, "n"] | None = None,
@@ -100,26 +105,56 @@ class Odometer:
 
         Raises InputError for a scan with too few points in range.
         """
-        options = self.options
         moved = self._velocity()
         thin = self._thin(xyz, time, moved, interval_s)
         cloud = self._prepare(thin)
         if not self.poses:
-            step = Step(np.eye(4), 1.0, options.first_threshold, None, "start")
+            step = Step(np.eye(4), 1.0, self.options.first_threshold, None, "start")
+            self._first = None if time is None else (xyz, time, interval_s)
         else:
             step = self._lay(cloud, thin, self.poses[-1] @ moved)
-        self._map.insert(cloud, step.T_world_sensor)
+            for _ in range(_ROUNDS - 1):
+                found = np.linalg.inv(self.poses[-1]) @ step.T_world_sensor
+                if time is None or not self.options.deskew or _is_near(found, moved):
+                    break
+                # the motion within the scan was another one than expected
+                moved = found
+                self._begin_again(moved)
+                thin = self._thin(xyz, time, moved, interval_s)
+                cloud = self._prepare(thin)
+                step = self._lay(cloud, thin, step.T_world_sensor)
+            self._first = None
+            if step.found_by != "lost":
+                usual = step.matched if self._usual is None else self._usual
+                self._usual = 0.9 * usual + 0.1 * step.matched
+            if step.found_by == "map":
+                self._learn(np.linalg.inv(self.poses[-1] @ self._velocity())
+                            @ step.T_world_sensor)
+        self._insert(cloud, step.T_world_sensor)
         self.poses.append(step.T_world_sensor)
         self._last = thin
         return step
+
+    def _begin_again(self, moved: Float[np.ndarray, "4 4"]) -> None:
+        """Make the map of the first scan anew, now that its motion is known."""
+        if self._first is not None:
+            self._map, self._rough = self._new_maps()
+            self._last = self._thin(*self._first[:2], moved, self._first[2])
+            self._insert(self._prepare(self._last), self.poses[-1])
 
     def replay(
         self, xyz: Float[np.ndarray, "n 3"], pose: Float[np.ndarray, "4 4"],
         time: Float[np.ndarray, "n"] | None = None, interval_s: float = 0.1,
     ) -> None:
         """Put a scan of known pose in, to go on from there; as of `add`."""
-        self._last = self._thin(xyz, time, self._velocity(), interval_s)
-        self._map.insert(self._prepare(self._last), pose)
+        moved = np.linalg.inv(self.poses[-1]) @ pose if self.poses else np.eye(4)
+        if self.poses:
+            self._begin_again(moved)
+            self._first = None
+        elif time is not None:
+            self._first = xyz, time, interval_s
+        self._last = self._thin(xyz, time, moved, interval_s)
+        self._insert(self._prepare(self._last), pose)
         self.remember(pose)
 
     def remember(self, pose: Float[np.ndarray, "4 4"]) -> None:
@@ -132,6 +167,16 @@ class Odometer:
     def threshold(self) -> float:
         """Return the root mean square of how far predictions were off, metres (eq. 5)."""
         return math.sqrt(self._square / self._count)
+
+    def _new_maps(self) -> tuple[Any, Any]:
+        found = [self._gicp.GaussianVoxelMap(size * self.options.voxel) for size in (1, _ROUGH)]
+        for each in found:
+            each.set_lru(self.options.keep, 10)
+        return found[0], found[1]
+
+    def _insert(self, cloud: Any, pose: Float[np.ndarray, "4 4"]) -> None:
+        self._map.insert(cloud, pose)
+        self._rough.insert(cloud, pose)
 
     def _velocity(self) -> Float[np.ndarray, "4 4"]:
         if len(self.poses) < 2:
@@ -164,22 +209,26 @@ class Odometer:
 
     def _lay(self, cloud: Any, thin: np.ndarray, expected: Float[np.ndarray, "4 4"]) -> Step:
         reach = 3 * self.threshold
-        found, kind = self._align(cloud, expected, reach), "map"
+        found, kind, usual = self._align(cloud, expected, reach), "map", self._usual
         matched = self._matched(cloud, found, len(thin))
-        if matched < _STRANGE * self._usual:
-            anywhere = self._anywhere(thin)
-            if anywhere is not None:
-                other = self._align(cloud, anywhere, self.options.first_threshold)
-                share = self._matched(cloud, other, len(thin))
-                if share > matched:
-                    found, matched, kind = other, share, "register"
-        if matched < _LOST * self._usual:
+        strange = _FIRST if usual is None else _STRANGE * usual
+        if usual is None or matched < strange:
+            # cells of the fine map hold a scan only where it nearly lies already
+            rough = self._align(cloud, expected, reach, self._rough)
+            other = self._align(cloud, np.asarray(rough.T_target_source), reach)
+            share = self._matched(cloud, other, len(thin))
+            if share > matched:
+                found, matched = other, share
+        anywhere = self._anywhere(thin) if matched < strange else None
+        if anywhere is not None:
+            other = self._align(cloud, anywhere, self.options.first_threshold)
+            share = self._matched(cloud, other, len(thin))
+            if share > matched:
+                found, matched, kind = other, share, "register"
+        if matched < (_FIRST if usual is None else _LOST * usual):
             return Step(expected, matched, reach, None, "lost")
-        self._usual += 0.1 * (matched - self._usual)
-        pose = np.asarray(found.T_target_source)
-        if kind == "map":
-            self._learn(np.linalg.inv(expected) @ pose)
-        return Step(pose, matched, reach, open_direction(np.asarray(found.H)), kind)
+        return Step(np.asarray(found.T_target_source), matched, reach,
+                    open_direction(np.asarray(found.H)), kind)
 
     def _matched(self, cloud: Any, found: Any, count: int) -> float:
         near = self._gicp.align(
@@ -187,10 +236,11 @@ class Odometer:
             max_correspondence_distance=self.options.voxel / 2, num_threads=self.options.threads)
         return int(near.num_inliers) / count
 
-    def _align(self, cloud: Any, start: np.ndarray, reach: float) -> Any:
+    def _align(self, cloud: Any, start: np.ndarray, reach: float, among: Any = None) -> Any:
         return self._gicp.align(
-            self._map, cloud, start, max_correspondence_distance=reach, max_iterations=50,
-            rotation_epsilon=1e-4, translation_epsilon=1e-4, num_threads=self.options.threads)
+            self._map if among is None else among, cloud, start, max_correspondence_distance=reach,
+            max_iterations=50, rotation_epsilon=1e-4, translation_epsilon=1e-4,
+            num_threads=self.options.threads)
 
     def _anywhere(self, thin: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "4 4"] | None:
         """Return where the scan is if it is looked for near the last one, or None."""
@@ -211,6 +261,12 @@ class Odometer:
             turn / 2)
         if size > self.options.min_motion:
             self._square, self._count = self._square + size**2, self._count + 1
+
+
+def _is_near(first: Float[np.ndarray, "4 4"], second: Float[np.ndarray, "4 4"]) -> bool:
+    """Return whether two motions of an interval are so near that points need not be moved again."""
+    away = se3_log(torch.from_numpy(np.linalg.inv(first) @ second)).numpy()
+    return bool(np.linalg.norm(away[:3]) < _NEAR_M and np.linalg.norm(away[3:]) < _NEAR_RAD)
 
 
 def deskew(

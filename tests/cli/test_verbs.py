@@ -10,7 +10,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from pcinv.engine.config import Config, flatten, to_tree
-from pcinv.models.registry import BACKBONES, MATCHERS, POSE_NETWORKS
+from pcinv.models.registry import BACKBONES, LIDAR_NETWORKS, MATCHERS, POSE_NETWORKS
 from pcinv_cli.completion import SHELLS
 from pcinv_cli.main import cli
 from pcinv_cli.train import _FLAGS
@@ -93,7 +93,8 @@ def test_sample_refuses_a_cloud(ask, cloud_file, tmp_path):
 
 def test_models(ask, run):
     rows = ask("models")["result"]["models"]
-    assert [row["name"] for row in rows] == sorted([*BACKBONES, *MATCHERS, *POSE_NETWORKS])
+    assert [row["name"] for row in rows] == sorted(
+        [*BACKBONES, *MATCHERS, *POSE_NETWORKS, *LIDAR_NETWORKS])
     assert {"name", "symmetry", "tasks", "params", "paper", "weights"} <= set(rows[0])
     shipped = {row["name"]: row["weights"] for row in rows if row["weights"]}
     assert shipped == {name: f"{name}.safetensors" for name in ("cylinder_patch", "roitr")}

@@ -1,4 +1,4 @@
-"""What the generated street's compiled loops compute, once more: plainly, ray by ray, in float64."""
+"""What the compiled loops of the generated street compute, plainly, ray by ray, in float64."""
 
 import math
 
@@ -160,7 +160,8 @@ def off_surface(parts, first, last, points):
             flat = np.hypot(q[:, 0], q[:, 1]) - ((v[1] + v[2]) / 2 + (v[2] - v[1]) / v[0] * q[:, 2])
             gap = np.abs(np.maximum(flat, np.abs(q[:, 2]) - v[0] / 2))
         else:
-            raise AssertionError("things have no leaves")
+            assert parts.kind[p] == GRILLE
+            gap = np.linalg.norm(np.maximum(np.abs(q) - [v[0], 0, v[1]], 0), axis=1)
         away = np.minimum(away, gap)
     return away
 

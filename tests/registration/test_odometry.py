@@ -21,9 +21,9 @@ def town():
     return Town()
 
 
-def follow(town, poses, **options):
-    odometer = Odometer(OdometryOptions(threads=1, **options))
-    return [odometer.add(town.scan(pose, k)) for k, pose in enumerate(poses)]
+def follow(town, poses, count=6000):
+    odometer = Odometer(ONE)
+    return [odometer.add(town.scan(pose, k, count)) for k, pose in enumerate(poses)]
 
 
 def test_11_it_drifts_by_less_than_one_per_cent(town):
@@ -33,7 +33,7 @@ def test_11_it_drifts_by_less_than_one_per_cent(town):
     assert drift(found, truth).t_rel_percent < 1.0
     assert absolute_error(found, truth)[0] < 0.5
     assert {step.found_by for step in steps} == {"start", "map"}
-    assert min(step.matched for step in steps) > 0.4
+    assert min(step.matched for step in steps) > 0.25
 
 
 def test_11_the_same_scans_give_the_same_path(town):
@@ -84,10 +84,10 @@ def test_what_fits_nowhere_is_lost(town):
 
 def test_bare_walls_leave_the_way_open():
     bare = Town(bare=True)
-    steps = follow(bare, drive(4, yaw_deg=0.0))
+    steps = follow(bare, drive(4, yaw_deg=0.0), 15_000)
     assert [step.open_direction is None for step in steps] == [True, False, False, False]
     assert abs(steps[-1].open_direction[0]) > 0.95  # along the street
-    assert all(step.open_direction is None for step in follow(Town(), drive(4))[1:])
+    assert all(step.open_direction is None for step in follow(Town(), drive(4), 15_000)[1:])
 
 
 def test_an_open_direction_by_hand():
@@ -119,6 +119,26 @@ class TestDeskew:
 
     def test_the_twist_is_that_of_the_pose(self):
         assert se3_log(se3_exp(self.RATE)) == pytest.approx(self.RATE)
+
+
+def test_a_rolling_scan_is_taken_as_it_was(town):
+    """Points that carry times, of a sensor that drives on while it turns."""
+    truth = drive(6, step=1.2)
+    scans = []
+    for k, pose in enumerate(truth):
+        xyz = town.scan(pose, k, 12_000)
+        time = np.arctan2(xyz[:, 1], xyz[:, 0]) / (20 * np.pi)  # -0.05 to 0.05 s about the stamp
+        moved = np.linalg.inv(truth[max(k - 1, 0)]) @ truth[max(k, 1)]
+        rate = se3_log(torch.from_numpy(moved))
+        own = se3_exp(torch.from_numpy(time / 0.1)[:, None] * rate).numpy()
+        back = np.linalg.inv(own)
+        scans.append((np.einsum("nij,nj->ni", back[:, :3, :3], xyz) + back[:, :3, 3], time))
+    found = {}
+    for deskewed in (True, False):
+        odometer = Odometer(OdometryOptions(threads=1, deskew=deskewed))
+        poses = np.stack([odometer.add(xyz, time).T_world_sensor for xyz, time in scans])
+        found[deskewed] = step_errors(poses, truth)[0].max()
+    assert found[True] < 0.05 and found[True] < found[False]
 
 
 def test_too_few_points():

@@ -10,7 +10,7 @@ from helpers.lidar_files import drive, numbers, points, write_kitti
 
 from pcinv.errors import DatasetError, InputError, PcinvError, UsageError
 from pcinv_data.lidar import SequenceWarning, open_sequence
-from pcinv_data.lidar.rules import gaps
+from pcinv_data.lidar.rules import gaps, longest_rise
 
 
 def check(error, words, where=""):
@@ -116,6 +116,22 @@ def test_time_that_does_not_go_on_is_an_error(tmp_path, times):
     scans = open_sequence(tmp_path, on_error="skip")
     assert list(scans.skipped) == ["000002"] and np.all(np.diff(scans.stamps) > 0)
     np.testing.assert_allclose(scans.poses, drive(5)[[0, 1, 3, 4]], atol=1e-12)
+
+
+def test_one_stray_stamp_costs_one_scan(tmp_path):
+    file = write_kitti(tmp_path, 6) / "times.txt"
+    file.write_text("0\n0.1\n9e9\n0.3\n0.4\n0.5\n")
+    with pytest.raises(DatasetError, match="time does not go on at 000003"):
+        open_sequence(tmp_path)
+    assert list(open_sequence(tmp_path, on_error="skip").skipped) == ["000002"]
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        values = rng.integers(0, 8, 9)
+        on = longest_rise(values)
+        best = max(bin(m).count("1") for m in range(512)
+                   if np.all(np.diff(values[[k for k in range(9) if m >> k & 1]]) > 0))
+        assert np.all(np.diff(values[on]) > 0) and on.sum() == best
+    assert longest_rise(np.zeros(0)).shape == (0,) and longest_rise(np.zeros(3)).tolist()[0]
 
 
 @pytest.mark.parametrize("name, text, line", [

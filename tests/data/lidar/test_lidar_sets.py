@@ -9,11 +9,12 @@ from helpers.lidar_files import write_argoverse, write_kitti, write_nuscenes
 import pcinv
 import pcinv_data
 from pcinv.errors import DatasetError, UnknownNameError, UsageError
-from pcinv_data import describe_dataset, list_sequences, verify_dataset
+from pcinv_data import describe_dataset, list_sequences, make_dataset, verify_dataset
 from pcinv_data.lidar import LAYOUTS, argoverse2, is_sequence, nuscenes, semantickitti
 from pcinv_data.lidar.sets import SEQUENCE_SETS
 
 WRITE = {"kitti-odometry": write_kitti, "nuscenes": write_nuscenes, "argoverse2": write_argoverse,
+         "lidar_sim": lambda root: make_dataset("lidar_sim", root, scans=3, beams=16),
          "semantickitti": lambda root: write_kitti(root, labels=True)}
 
 

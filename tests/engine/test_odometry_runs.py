@@ -28,7 +28,7 @@ def folder(tmp_path, town):
     root = tmp_path / "scans"
     root.mkdir()
     for k, pose in enumerate(poses):
-        xyz = town.scan(pose, k, 4000).astype(np.float32)
+        xyz = town.scan(pose, k, 12_000).astype(np.float32)
         np.save(root / f"{k:06d}.npy", xyz)
     write_trajectory(root / "poses.txt", poses)
     return root
