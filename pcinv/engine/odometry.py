@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,14 @@ def odometry(
     odometer, rows, times = Odometer(options), done[:], []
     stream = None if part is None else _open_part(part, head, done)
     first = max(0, len(done) - options.keep)
-    for row in done[:first]:
-        odometer.remember(_pose(row))
+    for before, row in pairwise([{"index": -1}, *done[:first]]):
+        odometer.remember(_pose(row), _interval(scans, before["index"], row["index"]))
     start = first if not done else done[first]["index"] if first < len(done) else 0
     known = {row["index"]: row for row in done}
     with StopRequest() as stop:
+        before = start - 1
         for index, scan in _read(scans, start, total):
-            span = _interval(scans, index)
+            span, before = _interval(scans, before, index), index
             if index in known:
                 odometer.replay(scan.xyz, _pose(known[index]), _times(scan), span)
                 continue
@@ -176,11 +178,13 @@ def _times(scan: Scan) -> np.ndarray | None:
     return None if scan.is_deskewed else scan.time
 
 
-def _interval(scans: Any, index: int) -> float:
-    """Return the seconds since the scan before."""
-    if scans.stamps is None or index == 0:
+def _interval(scans: Any, before: int, index: int) -> float:
+    """Return the seconds between two scans; some may have been left out between them."""
+    if before < 0:
         return _INTERVAL_S
-    return max(1e-3, float(scans.stamps[index] - scans.stamps[index - 1]))
+    if scans.stamps is None:
+        return _INTERVAL_S * (index - before)
+    return max(1e-3, float(scans.stamps[index] - scans.stamps[before]))
 
 
 def _row(index: int, name: str, step: Step) -> dict[str, Any]:

