@@ -22,6 +22,7 @@ _WHERE = {
     "Config": "pcinv.engine.config",
     "load_config": "pcinv.engine.config",
     "train": "pcinv.engine.trainer",
+    "pretrain": "pcinv.engine.pretrain",
     "evaluate": "pcinv.engine.evaluator",
     "predict": "pcinv.engine.predict",
     "embed": "pcinv.engine.embed",

@@ -20,6 +20,8 @@ VERBS = {
     "classification": ("trials:classification", "Train backbones alike and compare their classes."),
     "part-segmentation": ("trials:part_segmentation", "The same for parts of shapes."),
     "normals": ("trials:normals", "The same for directions of surfaces."),
+    "pretraining": ("pretraining", "Train LiDAR backbones from scratch and pretrained, with few "
+                    "labels and many."),
     "speed": ("speed", "Measure time and memory of backbones."),
     "retrieval": ("retrieval", "Let each shape of a data set search for others of its class."),
     "robustness": ("robustness", "Measure runs on clouds that are damaged more and more."),

@@ -36,6 +36,8 @@ def command(talk: Talk, target: str, report: str | None, force: bool, device: st
 
     check_report(report, force)
     options["device"] = device or "auto"
+    if _is_lidar(target):
+        return _scans(talk, target, report, options)
     from pcinv.vis.run_report import counting, run_report
 
     prepared = prepare(target, **options)
@@ -47,6 +49,28 @@ def command(talk: Talk, target: str, report: str | None, force: bool, device: st
             found, page = run_report(prepared, command=command_line(), told=told)
             page.save(report, force=force)
             result = {**to_plain(found), "report": report}
+    return Outcome(result, lambda t: show_evaluation(t, result))
+
+
+def _is_lidar(target: str) -> bool:
+    from pcinv.engine.checkpoint import load_weights
+    from pcinv.tasks import LIDAR_TASKS
+
+    return load_weights(target).meta.config.model.task in LIDAR_TASKS
+
+
+def _scans(talk: Talk, target: str, report: str | None, options: dict[str, Any]) -> Outcome:
+    """Measure a network of LiDAR scans."""
+    from pcinv.engine.lidar_eval import evaluate_lidar
+    from pcinv.errors import UsageError
+
+    if report is not None:
+        raise UsageError("there is no page for networks of LiDAR scans", where="--report",
+                         hint="--json has all figures")
+    with EvaluationProgress(talk) as told:
+        found = evaluate_lidar(target, **options,
+                               watch=lambda done, total: told("measuring", "scan", done, total))
+    result: dict[str, Any] = to_plain(found)
     return Outcome(result, lambda t: show_evaluation(t, result))
 
 
@@ -71,7 +95,9 @@ class EvaluationProgress(Progress):
 
 def show_evaluation(talk: Talk, fields: dict[str, Any]) -> None:
     """Print the figures, with what they were measured on."""
-    talk.result(f"{fields['dataset']}, {fields['num_samples']:,} clouds, rotation "
+    kind = "scans" if fields["dataset"] in ("lidar_sim", "kitti", "semantickitti", "nuscenes",
+                                            "argoverse2") else "clouds"
+    talk.result(f"{fields['dataset']}, {fields['num_samples']:,} {kind}, rotation "
                 f"{fields['rotation']}: {figures(fields['metrics'])}")
     if fields.get("report"):
         talk.result(f"wrote {fields['report']}")

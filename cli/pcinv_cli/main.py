@@ -18,6 +18,7 @@ from pcinv_cli.output import Outcome, Talk
 
 VERBS = {
     "train": ("train", "Train a backbone; on generated shapes unless a data set is named."),
+    "pretrain": ("pretrain", "Pretrain a LiDAR backbone on scans without labels."),
     "eval": ("evaluate", "Measure a run on a data set, under a rotation of your choice."),
     "plot": ("plot", "Compare what runs learned, in a figure or a page."),
     "predict": ("predict", "Name what is in your own files."),

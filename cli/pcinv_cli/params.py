@@ -152,6 +152,25 @@ class Seeds(click.ParamType):
         return tuple(dict.fromkeys(int(part) for part in parts))
 
 
+class Shares(click.ParamType):
+    """Shares `X,X,...`, each above 0 and 1 at most."""
+
+    name = "shares"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(dict.fromkeys(float(part) for part in str(value).split(",")))
+        except ValueError:
+            found = ()
+        if not found or not all(0 < share <= 1 for share in found):
+            raise UsageError(f"'{value}' is no list of shares", where="--fractions",
+                             hint="above 0, 1 at most: --fractions 0.05,1")
+        return found
+
+
 class RunOrName(click.ParamType):
     """A run folder or weights file; with `names`, the name of a backbone as well."""
 
@@ -203,7 +222,15 @@ def _datasets() -> Iterable[str]:
     from pcinv_data import DATASETS
     from pcinv_data.room_store import SETS
 
-    return [*DATASETS, *SETS, *dataset_names()]
+    return [*DATASETS, *SETS, *_scan_sets(), *dataset_names()]
+
+
+def _scan_sets() -> Iterable[str]:
+    from pcinv_data.lidar import LAYOUTS
+    from pcinv_data.lidar.sets import SEQUENCE_SETS
+    from pcinv_data.streets import GENERATED
+
+    return dict.fromkeys([*GENERATED, *SEQUENCE_SETS, *LAYOUTS])
 
 
 def _pair_sets() -> Iterable[str]:
@@ -258,6 +285,7 @@ def _formats() -> Iterable[str]:
 
 BACKBONE = Name("backbone", _backbones)
 DATASET = Name("data set", _datasets)
+SCANS = Name("data set of scans", _scan_sets)
 PAIR_SET = Name("data set of pairs", _pair_sets)
 MADE_DATASET = Name("data set", lambda: [*_datasets(), "lidar_sim"])
 ANY_DATASET = Name("data set", _all_datasets)

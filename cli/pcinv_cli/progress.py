@@ -104,12 +104,16 @@ class TrialProgress(Progress):
                 self.talk.say(f"{done} of {total} trainings are done already")
             return
         left = (time.monotonic() - self.start) / (done - self.before) * (total - done)
-        first = next(iter(row.metrics["so3"].items()))
-        self.talk.say(f"{done}/{total} {row.trial.name}: {first[0]} {first[1]:.3f} turned in any "
-                      f"way, trained in {duration(row.train_s)}, about {duration(left)} left")
+        self.talk.say(f"{done}/{total} {row.trial.name}: {self.tell(row)}, trained in "
+                      f"{duration(row.train_s)}, about {duration(left)} left")
         if self.bar is not None:
             self.bar.update(self.task, description=row.trial.name, completed=done, total=total,
                             left=f"{duration(left)} left")
+
+    def tell(self, row: Any) -> str:
+        """Return what a trial reached."""
+        name, value = next(iter(row.metrics["so3"].items()))
+        return f"{name} {value:.3f} turned in any way"
 
     def watch(self, trial: Any, tick: Any) -> None:
         """Show where the training is that runs now."""

@@ -17,7 +17,7 @@ from pcinv_cli.output import Outcome, Talk, to_plain
 from pcinv_cli.progress import TrainingProgress
 
 _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.preset",
-          "head": "model.head",
+          "head": "model.head", "init": "model.init",
           "dataset": "data.dataset", "root": "data.root", "protocol": "data.protocol",
           "epochs": "train.epochs", "device": "train.device", "seed": "seed"}
 
@@ -34,11 +34,13 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
               help="Backbone, see pcinv models.  [default: risurconv]")
 @click.option("--task", type=params.TASK, metavar="NAME",
               help="classification, part_segmentation, normals, matching, pose.  [default: "
-                   "classification]")
+                   "classification]; of LiDAR scans segmentation, detection")
 @click.option("--preset", type=params.PRESET, metavar="light|paper",
               help="Sizes of the network.  [default: the backbone's first]")
 @click.option("--head", type=params.HEAD, metavar="linear|matryoshka|relative",
               help="Of a classifier; matryoshka: short vectors to search with.  [default: linear]")
+@click.option("--init", type=params.RUN, metavar="RUN",
+              help="Begin with the backbone of this run; of pcinv pretrain.")
 @click.option("--dataset", type=params.DATASET, metavar="NAME",
               help="Data set, see pcinv data list.  [default: shapes]")
 @click.option("--root", type=click.Path(), metavar="DIR", help="Folder of your copy of it.")
@@ -58,6 +60,11 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
         talk.say("training on the generated shapes; for a real data set: --dataset NAME --root DIR "
                  "(pcinv data list)")
     is_matching = config.model.task == "matching"
+    is_lidar = config.model.task in ("pretraining", "segmentation", "detection")
+    if dry_run and is_lidar:
+        from pcinv_cli.pretrain import _plan as plan_scans
+
+        return plan_scans(config, sources)
     if dry_run:
         return _plan_matching(config, sources) if is_matching else _plan(config, sources)
 
@@ -67,6 +74,9 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
         run = train(config, output=output, resume=resume, force=force, callback=progress)
     if not talk.speaks:
         return Outcome({}, lambda t: None)
+    if config.model.task == "pretraining":
+        return Outcome({"run": run.path, "weights": run.weights, "metrics": run.metrics},
+                       lambda t: t.result(f"run: {run.path}"))
     return _matched(run, config) if is_matching else _measured(talk, run, config)
 
 
@@ -161,8 +171,10 @@ def _measured(talk: Talk, run: Any, config: Any) -> Outcome:
     except DatasetError as error:
         talk.warn("no-test-split", f"metrics are those of the validation part: {error.message}")
         lines = [f"validation, rotation {run.rotation}: {figures(run.metrics)}"]
-    following = [f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}"]
-    if config.model.task != "pose":
+    is_lidar = config.model.task in ("segmentation", "detection")
+    following = [f"pcinv eval {run.path} --rotation z"] if is_lidar else [
+        f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}"]
+    if config.model.task != "pose" and not is_lidar:
         following.append(f"pcinv predict {run.path} FILE")
 
     def show(talk: Talk) -> None:

@@ -13,9 +13,15 @@ from pcinv.engine.check_pose import Posed
 from pcinv.engine.datasets import load_dataset
 from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import hyper_of, load_model
-from pcinv.errors import unknown_name
+from pcinv.errors import UsageError, unknown_name
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
-from pcinv.models.registry import MATCHERS, POSE_NETWORKS, create_model, find_spec
+from pcinv.models.registry import (
+    LIDAR_NETWORKS,
+    MATCHERS,
+    POSE_NETWORKS,
+    create_model,
+    find_spec,
+)
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _NUM_CLASSES = {"classification": 40, "part_segmentation": 50}
@@ -53,6 +59,10 @@ def check(
     if dtype not in _DTYPES:
         raise unknown_name("dtype", dtype, _DTYPES)
     name = str(target)
+    if name in LIDAR_NETWORKS:
+        raise UsageError(f"{name} promises no invariance: its features are to follow their input",
+                         where=name, hint="pcinv.engine.lidar_eval.measure_equivariance, or "
+                         "pcinv benchmark pretraining")
     task = "pose" if name in POSE_NETWORKS else task
     num_categories = 0
     if name in MATCHERS:
@@ -67,6 +77,8 @@ def check(
     else:
         loaded = load_model(target)
         model, name = loaded.model, loaded.meta.config.model.backbone
+        if name in LIDAR_NETWORKS:
+            return check(name)
         num_points, num_categories = loaded.meta.config.data.num_points, loaded.meta.num_categories
         if name in MATCHERS:
             num_points = NUM_POINTS[name]

@@ -1,4 +1,4 @@
-"""Data sets by name, from every installed package that offers some; see `pcinv.engine.providers`."""
+"""Data sets by name, from every installed package that offers some: see `engine.providers`."""
 
 from __future__ import annotations
 

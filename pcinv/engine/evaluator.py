@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import LoadedModel, check_labels, load_model
 from pcinv.engine.measure import measure
 from pcinv.geometry.transforms import parse_protocol
-from pcinv.tasks import Batch, task_of
+from pcinv.tasks import LIDAR_TASKS, Batch, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ class Evaluation:
 
     run : what was given.  weights : the file that was used.
     metrics : `oa`, `macc`, `loss`; for parts `instance_miou`, `class_miou`, `oa`, `loss`; for
-        poses `mean_deg`, `median_deg`, `max_deg`, `within_5deg`, `within_10deg`, `loss`.
+        poses `mean_deg`, `median_deg`, `max_deg`, `within_5deg`, `within_10deg`, `loss`; of LiDAR
+        scans those of `pcinv.tasks.segmentation`, `detection` and `pretraining`.
     per_class : accuracy, mean IoU, or mean angle, of each class that is present.
     confusion : counts, a row for each true class; None for parts and poses.
     normals : "data", or "estimate" where the network estimated them.
@@ -92,8 +93,16 @@ def evaluate(
     CheckpointError for damaged weights, or a data set whose classes are not those of the training.
     DatasetError, UnknownNameError, DeviceError for what is not there.
     """
-    prepared = prepare(target, dataset=dataset, root=root, split=split, rotation=rotation,
-                       seed=seed, device=device, limit=limit, which=which)
+    loaded = target if isinstance(target, LoadedModel) else load_model(target, which=which)
+    run = str(loaded.path if isinstance(target, LoadedModel) else target)
+    if loaded.meta.config.model.task in LIDAR_TASKS:
+        from pcinv.engine.lidar_eval import evaluate_lidar
+
+        return replace(evaluate_lidar(loaded, dataset=dataset, root=root, split=split, seed=seed,
+                                      rotation=rotation, device=device, limit=limit), run=run)
+    prepared = prepare(loaded, dataset=dataset, root=root, split=split, rotation=rotation,
+                       seed=seed, device=device, limit=limit)
+    prepared = replace(prepared, run=run)
     return evaluate_prepared(prepared, batch_size=batch_size, workers=workers)
 
 

@@ -28,7 +28,7 @@ class LabelledBatch:
 
 
 def order_of(rows: Sequence[int], count: int, seed: Sequence[int]) -> Int[np.ndarray, " count"]:
-    """Return `count` of the rows in an order of chance, each as often as any other (or once more)."""
+    """Return `count` of the rows in an order of chance, each as often as any other or once more."""
     rng = np.random.default_rng(seed)
     rounds = -(-count // len(rows))
     found: np.ndarray = np.concatenate([rng.permutation(np.asarray(rows)) for _ in range(rounds)])

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -28,8 +27,8 @@ from pcinv.types import Scan
 
 logger = logging.getLogger(__name__)
 
-STREETS: dict[str, Any] = {"streets": 8, "scans": 25, "every": 5, "test_streets": 3, "beams": 32,
-                           "columns": 512, "seed": 0}
+STREETS = {"streets": 8, "scans": 25, "every": 5, "test_streets": 3, "beams": 32,
+           "columns": 512, "seed": 0}
 """Of generated streets: how many to learn from, scans of each, one of so many in time; drawn how."""
 _VAL, _TEST = 10_000, 20_000
 TEST_SHARE = 0.2
@@ -145,7 +144,8 @@ def load_scans(config: Config, split: str, reach: float) -> ScanPool:
 
     Raises
     ------
-    UnknownNameError for a split or data set, UsageError without a folder, DatasetError without a scan.
+    UnknownNameError for a split or data set, UsageError without a folder.
+    DatasetError without a scan.
     ConfigError for an option that the data does not take.
     """
     if split not in SPLITS:
@@ -196,11 +196,13 @@ def _files(config: Config, split: str) -> tuple[list[ScanSequence], list[tuple[i
     official = data.dataset == "semantickitti" and "08" in there and len(there) > 1
     if data.dataset == "semantickitti":
         there = {name: path for name, path in there.items() if int(name) < 11}
-    sequences, places = [], []
+    sequences: list[ScanSequence] = []
+    places: list[tuple[int, int]] = []
     for name, path in there.items():
         if official and (name == "08") != (split == "test"):
             continue
-        found = from_providers("open_sequence", path, format=layout, sequence=name, **data.options)
+        found = from_providers("open_sequence", str(path), format=layout, sequence=name,
+                               **data.options)
         rows = range(len(found)) if official and split == "test" else _of_time(
             len(found), split, data.val_fraction, 0.0 if official else TEST_SHARE)
         places += [(len(sequences), index) for index in rows]

@@ -118,8 +118,8 @@ def odometry(
     odometer, rows, times = Odometer(options), done[:], []
     stream = None if part is None else _open_part(part, head, done)
     first = max(0, len(done) - options.keep)
-    for before, row in pairwise([{"index": -1}, *done[:first]]):
-        odometer.remember(_pose(row), _interval(scans, before["index"], row["index"]))
+    for earlier, row in pairwise([{"index": -1}, *done[:first]]):
+        odometer.remember(_pose(row), _interval(scans, earlier["index"], row["index"]))
     start = first if not done else done[first]["index"] if first < len(done) else 0
     known = {row["index"]: row for row in done}
     with StopRequest() as stop:

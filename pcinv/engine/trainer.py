@@ -41,7 +41,7 @@ from pcinv.engine.signals import StopRequest
 from pcinv.errors import ConfigError, DatasetError, Interrupted, LimitError, PcinvError, UsageError
 from pcinv.geometry.transforms import parse_protocol
 from pcinv.losses import log_prior
-from pcinv.tasks import task_of
+from pcinv.tasks import LIDAR_TASKS, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +103,12 @@ def train(
         raise UsageError("neither a configuration nor a run to resume", where="config",
                          hint="pcinv.train(Config())")
     accelerator = make_accelerator(config.train)
-    is_matching = config.model.task == "matching"
-    # before anything is written
-    train_data = load_rooms(config) if is_matching else load_split(config, "train")
+    load, work = _ways(config.model.task)
+    train_data = load(config)  # before anything is written
     run = _open(accelerator, config, output, resume, force)
     log = run / runs.LOG if accelerator.is_main_process else None
     with runs.log_to(log), StopRequest() as stop:
         try:
-            work: Callable[..., Run] = _train_matching if is_matching else _train
             return work(config, train_data, accelerator, run, resume is not None, stop, callback)
         except torch.OutOfMemoryError as error:
             raise LimitError("out of GPU memory", where="train.batch_size",
@@ -124,6 +122,27 @@ def train(
         except PcinvError as error:
             logger.info("stopped: %s", error)
             raise
+
+
+def _ways(task: str) -> tuple[Callable[[Config], Any], Callable[..., Run]]:
+    """Return what loads the data of a task, and what trains on them."""
+    if task == "matching":
+        return load_rooms, _train_matching
+    if task in LIDAR_TASKS:
+        from pcinv.engine.lidar import load_pools
+
+        return load_pools, _train_lidar
+    return lambda config: load_split(config, "train"), _train
+
+
+def _train_lidar(config: Config, pools: Any, accelerator: Accelerator, run: Path, *rest: Any
+                 ) -> Run:
+    from pcinv.engine.lidar import train_lidar
+
+    count = train_lidar(config, pools, accelerator, run, *rest)
+    best = load_weights(run, "best")
+    return Run(run, best.path, best.meta.metrics, load_weights(run, "last").meta.metrics,
+               "none", config.data.dataset, count)
 
 
 def _train_matching(config: Config, rooms: Any, accelerator: Accelerator, run: Path, *rest: Any

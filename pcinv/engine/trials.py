@@ -207,6 +207,7 @@ def _run_one(
 
 def _check_same(config: Config, settings: dict[str, Any], run: Path) -> None:
     mine = flatten(to_tree(config))
+    settings = flatten(to_tree(Config())) | settings  # keys that came later have their defaults
     lines = differing({key: value for key, value in mine.items() if key not in _FREE},
                       {key: value for key, value in settings.items() if key not in _FREE})
     if lines:

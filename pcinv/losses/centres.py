@@ -1,6 +1,7 @@
 """Losses of a detector of centres: focal loss of a map of heat, L1 of boxes at true centres.
 
-Zhou, Wang, Krahenbuhl, arXiv 1904.07850 (CenterNet); Yin, Zhou, Krahenbuhl, CVPR 2021 (CenterPoint).
+Zhou, Wang, Krahenbuhl, arXiv 1904.07850 (CenterNet); Yin, Zhou, Krahenbuhl, CVPR 2021
+(CenterPoint).
 """
 
 import torch

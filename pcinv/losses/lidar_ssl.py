@@ -1,8 +1,8 @@
 """Objectives of equivariant pretraining of LiDAR scans, after E-SSL3D.
 
 Hegde, Lohit, Peng, Jones, Patel, arXiv 2404.11737. Features are to change as their input does:
-what a scan looks like from a little further, larger or mirrored is told by contrast of its points,
-by how much it is turned is told by a classifier, and what really moved is carried along by its flow.
+a scan a little further off, larger or mirrored is told by contrast of its points, by how much it
+is turned is told by a classifier, and what really moved is carried along by its flow.
 """
 
 import math

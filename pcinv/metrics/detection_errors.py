@@ -32,7 +32,7 @@ def true_positive_errors(frames: Sequence[Frame], label: int) -> dict[str, float
     matches = match_centres(frames, label, ERROR_DISTANCE)
     if not matches.total:
         return dict.fromkeys(ERRORS)
-    rows = [_errors(frames, matches, place) for place in np.flatnonzero(matches.hit)]
+    rows = [_errors(frames, matches, place) for place in np.flatnonzero(matches.hit).tolist()]
     found: dict[str, float | None] = {}
     for name in ERRORS:
         values = [row[name] for row in rows]

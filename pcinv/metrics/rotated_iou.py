@@ -17,7 +17,7 @@ _TURNS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) / 2
 def corners(
     centre: Float[np.ndarray, "p 2"], size: Float[np.ndarray, "p 2"], yaw: Float[np.ndarray, " p"]
 ) -> Float[np.ndarray, "p 4 2"]:
-    """Return the corners of rectangles, counter-clockwise; size is length along the heading, width."""
+    """Return corners of rectangles, counter-clockwise; size is length along the heading, width."""
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)  # (P, 2, 2)
     found: np.ndarray = np.einsum("pij,pkj->pki", turn, _TURNS * size[:, None]) + centre[:, None]
@@ -27,7 +27,7 @@ def corners(
 def shared_area(
     a: Float[np.ndarray, "p 4 2"], b: Float[np.ndarray, "p 4 2"]
 ) -> Float[np.ndarray, " p"]:
-    """Return the area that each rectangle shares with the one of the same row, from their corners."""
+    """Return the area that each rectangle shares with the one of the same row, from corners."""
     middle = (a.mean(1, keepdims=True) + b.mean(1, keepdims=True)) / 2
     a, b = a - middle, b - middle
     da, db = np.roll(a, -1, axis=1) - a, np.roll(b, -1, axis=1) - b
@@ -53,8 +53,7 @@ def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Return which points (P, 4, 2) lie in the convex polygon (P, 4, 2) of the same row."""
     edge = np.roll(box, -1, axis=1) - box
     side = _cross(edge[:, None], points[:, :, None] - box[:, None])
-    found: np.ndarray = (side >= -_EPS).all(-1)
-    return found
+    return np.asarray((side >= -_EPS).all(-1))
 
 
 def _convex_area(places: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -76,7 +75,7 @@ def _convex_area(places: np.ndarray, there: np.ndarray) -> np.ndarray:
 def rotated_iou(
     a: Boxes, b: Boxes
 ) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m k"]]:
-    """Return intersection over union of all boxes with all others, (M, K): from above, and in 3D."""
+    """Return intersection over union of all boxes with all others, (M, K): from above, in 3D."""
     bev, solid = np.zeros((len(a), len(b))), np.zeros((len(a), len(b)))
     reach_a, reach_b = (np.hypot(box.size[:, 0], box.size[:, 1]) / 2 for box in (a, b))
     apart = np.linalg.norm(a.centre[:, None, :2] - b.centre[None, :, :2], axis=-1)

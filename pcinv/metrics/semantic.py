@@ -1,8 +1,8 @@
 """Semantic segmentation of scans: intersection over union as the SemanticKITTI server counts it.
 
 Labels are those of `Scan`: 0 to K - 1, and -1 for no class. Points without a true class never
-count; saying "no class" of a point that has one is a miss. Source: semantic-kitti-api, np_ioueval.py
-(Behley et al., ICCV 2019), whose class 0 is our -1.
+count; saying "no class" of a point that has one is a miss. Source: semantic-kitti-api,
+np_ioueval.py (Behley et al., ICCV 2019), whose class 0 is our -1.
 """
 
 import torch
@@ -33,7 +33,7 @@ def class_iou(confusion: Int[Tensor, "rows columns"]) -> Float[Tensor, " k"]:
 
 
 def semantic_scores(confusion: Int[Tensor, "rows columns"]) -> dict[str, float]:
-    """Return `miou` over all classes, absent ones as 0; `miou_present`, over those that occur; `oa`.
+    """Return `miou` over all classes, absent ones as 0; `miou_present`, of those that occur; `oa`.
 
     The first is the official figure; on data that lacks classes the second says more.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,7 +38,7 @@ class BevUNet(nn.Module):
     def __init__(self, channels: tuple[int, ...], blocks: int) -> None:
         super().__init__()
         self.stem = conv(channels[0], channels[0])
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(pairwise(channels))
         self.down = nn.ModuleList(
             nn.Sequential(conv(low, high, stride=2), *(Block(high) for _ in range(blocks)))
             for low, high in pairs)

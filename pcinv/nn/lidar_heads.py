@@ -29,7 +29,7 @@ class PretrainHeads(nn.Module):
         self.of_points = mlp(points, 2 * width, width)
         self.of_cells = mlp(cells, 2 * width, width)
         self.predict = mlp(width, 2 * width, width)
-        self.absolute = nn.Sequential(nn.Linear(bottleneck, 128), nn.ReLU(), nn.Linear(128, bins))
+        self.absolute = nn.Sequential(nn.BatchNorm1d(bottleneck), nn.Linear(bottleneck, 128), nn.ReLU(), nn.Linear(128, bins))
         self.between = nn.Sequential(nn.Linear(2 * bottleneck, 128), nn.ReLU(),
                                      nn.Linear(128, bins))
 

@@ -62,14 +62,19 @@ class Grid(NamedTuple):
         """Return where points are, in cells from the corner: column, row."""
         return (xyz[:, :2] - xyz.new_tensor(self.low)) / self.cell
 
+    def on_map(self, points: Float[Tensor, "total c"]) -> Bool[Tensor, " total"]:
+        """Return which points are on the map."""
+        place = self.place(points)
+        end = place.new_tensor(self.shape[::-1])
+        return ((place >= 0) & (place < end)).all(1)
+
     def cells(
         self, xyz: Float[Tensor, "total 3"], scan: Int[Tensor, " total"]
     ) -> tuple[Int[Tensor, " total"], Bool[Tensor, " total"]]:
-        """Return the cell of each point, counted through all scans, and whether it is on the map."""
+        """Return the cell of each point, counted through all scans; whether it is on the map."""
         column, row = self.place(xyz).floor().long().unbind(1)
         height, width = self.shape
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        return (scan * height + row) * width + column, inside
+        return (scan * height + row) * width + column, self.on_map(xyz)
 
 
 class PillarEncoder(nn.Module):

@@ -46,7 +46,7 @@ TASKS = {
     "detection": Task(detection, "map"),
 }
 LIDAR_TASKS = ("pretraining", "segmentation", "detection")
-"""Tasks of LiDAR scans: their engine is `pcinv.engine.lidar`, and their batches are ragged."""
+"""Of scans, which come in ragged batches; `pcinv.engine.lidar` is their engine."""
 
 
 def get_task(name: str) -> Task:

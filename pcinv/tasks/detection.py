@@ -121,7 +121,7 @@ def loss(centres: Centres, targets: Targets) -> Float[Tensor, " b"]:
 
 @torch.no_grad()
 def decode(centres: Centres, grid: Grid) -> list[tuple[Boxes, np.ndarray]]:
-    """Return boxes and scores of each scan: peaks of heat, without those that overlap surer ones."""
+    """Return boxes and scores of each scan: peaks of heat that overlap no surer ones."""
     heat = centres.heat.float().sigmoid()
     peaks = torch.where(heat == F.max_pool2d(heat, 3, 1, 1), heat, 0.0)
     score, place = peaks.flatten(1).topk(min(TOP, peaks[0].numel()))
@@ -160,8 +160,8 @@ def scores(frames: Sequence[Frame], labels: Labels) -> dict[str, Any]:
     """Return figures of all frames.
 
     map : nuScenes, mean over the classes that occur and four distances; nds_no_attributes.
-    ap_3d, ap_bev : KITTI, 40 recalls, mean over the classes that occur; all boxes with points count.
-    ap_3d_moderate : of boxes that count at that difficulty.
+    ap_3d, ap_bev : KITTI, 40 recalls, mean over the classes; all boxes with points count.
+    ap_3d_moderate : the first, of boxes that count at that difficulty.
     by_class : name -> {ap, ap_3d, ap_bev, errors}.
     """
     nuscenes = nuscenes_scores(frames, labels.class_names)

@@ -6,6 +6,7 @@ Each rule raises a typed error, or with `skip` leaves out the scans at fault and
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from itertools import pairwise
 from math import gcd
 from pathlib import Path
@@ -112,19 +113,38 @@ def _one_each(listing: Listing, kept: np.ndarray, values: np.ndarray | None, fil
 
 def _time_goes_on(listing: Listing, kept: np.ndarray, stamps: np.ndarray, skip: bool,
                   skipped: dict[str, str]) -> np.ndarray:
-    """Return which scans (K,) come after all before them."""
-    if not len(stamps):
-        return np.ones(0, bool)
-    earlier = np.maximum.accumulate(stamps)[:-1]
-    on = np.concatenate([[True], stamps[1:] > earlier])
+    """Return which scans (K,) to keep so that each comes after those before it; as many as can."""
+    back = np.flatnonzero(np.diff(stamps) <= 0) + 1
+    if len(back) and not skip:
+        k = back[0]
+        raise DatasetError(
+            f"time does not go on at {listing.names[kept[k]]}: its stamp {stamps[k]:.6f} s is not"
+            f" after {stamps[k - 1]:.6f} s", hint=f"put the scans in order, or {SKIP}",
+            where=str(listing.times_file or listing.path / listing.names[kept[k]]))
+    on = longest_rise(stamps) if len(back) else np.ones(len(stamps), bool)
     for k in np.flatnonzero(~on):
-        name = listing.names[kept[k]]
-        reason = f"its stamp {stamps[k]:.6f} s is not after {earlier[k - 1]:.6f} s"
-        if not skip:
-            raise DatasetError(f"time does not go on at {name}: {reason}",
-                               where=str(listing.times_file or listing.path / name),
-                               hint=f"put the scans in order, or {SKIP}")
-        skipped[name] = reason
+        skipped[listing.names[kept[k]]] = f"its stamp {stamps[k]:.6f} s does not fit the others"
+    return on
+
+
+def longest_rise(values: np.ndarray) -> np.ndarray:
+    """Return which values (K,) make the longest strictly increasing row, the earlier ones if equal.
+
+    One stray value costs itself alone, however far it is off.
+    """
+    ends: list[float] = []  # of the rows of each length, from the back, with the sign turned
+    places: list[int] = []
+    before = np.full(len(values), -1)
+    for k in range(len(values) - 1, -1, -1):
+        length = bisect_left(ends, -values[k])
+        before[k] = places[length - 1] if length else -1
+        ends[length:length + 1] = [-values[k]]
+        places[length:length + 1] = [k]
+    on = np.zeros(len(values), bool)
+    k = places[-1] if places else -1
+    while k >= 0:
+        on[k] = True
+        k = int(before[k])
     return on
 
 

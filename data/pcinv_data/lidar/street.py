@@ -1,9 +1,9 @@
-"""Generated streets as `pcinv data make lidar_sim` writes them: SemanticKITTI's layout, and two folders.
+"""Generated streets as `pcinv data make lidar_sim` writes them: SemanticKITTI's layout and more.
 
     sequences/XX/flow/NNNNNN.npz   flow (N, 3) float32, ring (N,) uint8, and time (N,) float32 of
                                    scans that were not fired at one instant
     sequences/XX/boxes/NNNNNN.csv  one thing a line, as its first line says: class, number, centre,
-                                   size, heading, velocity, points; metres, radians, the scan's frame
+                                   size, heading, velocity, points; in the scan's frame
 
 Numbers are written so that they read as they were.
 """
