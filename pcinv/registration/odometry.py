@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from pcinv.errors import InputError
 from pcinv.geometry.rigid import se3_exp, se3_log
+from pcinv.ops.ground import is_ground
 
 MIN_POINTS = 100
 """Of a thinned scan; fewer leave a pose open."""
@@ -28,6 +29,10 @@ _FIRST = 0.15
 """Share of matched points that is asked of the second scan, before it is known what is usual."""
 _ROUGH = 4
 """Cells of the rough map, by which a scan is found farther from where it is expected."""
+_SHIFTS = [np.zeros(3), *(
+    np.array([far * math.cos(way), far * math.sin(way), 0.0])
+    for far in (0.75, 1.5, 3.0) for way in np.arange(8) * math.pi / 4)]
+"""From where the second scan is looked for: nothing is known yet of how fast the sensor is."""
 _ROUNDS = 3
 """Times that a scan is laid on the map, where its own motion was not the one expected."""
 _NEAR_M, _NEAR_RAD = 0.02, 2e-3
@@ -65,7 +70,8 @@ class Step:
     """What was found of a scan.
 
     T_world_sensor : (4, 4) its pose; the world is the frame of the first scan's sensor.
-    matched : share of the thinned points that lie within half a cell of the map.
+    matched : share of the thinned points off the ground that lie near their cell of the map; the
+        ground fits anywhere, and the rings on it best where nothing has moved.
     threshold : farthest match that was looked for, metres.
     open_direction : (3,) in the sensor's frame, along which the scan can slide; or None.
     found_by : "start", "map", "register" where it was not where it was expected and was found
@@ -214,20 +220,25 @@ class Odometer:
 
     def _lay(self, cloud: Any, thin: np.ndarray, expected: Float[np.ndarray, "4 4"]) -> Step:
         reach = 3 * self.threshold
+        standing = thin[~is_ground(thin)]
+        above = self._gicp.PointCloud(standing if len(standing) >= MIN_POINTS else thin)
         found, kind, usual = self._align(cloud, expected, reach), "map", self._usual
-        matched = self._matched(cloud, found, len(thin))
+        matched = self._matched(above, found)
         strange = _FIRST if usual is None else _STRANGE * usual
         if usual is None or matched < strange:
             # cells of the fine map hold a scan only where it nearly lies already
-            rough = self._align(cloud, expected, reach, self._rough)
-            other = self._align(cloud, np.asarray(rough.T_target_source), reach)
-            share = self._matched(cloud, other, len(thin))
-            if share > matched:
-                found, matched = other, share
+            for shift in _SHIFTS if usual is None else _SHIFTS[:1]:
+                start = expected.copy()
+                start[:3, 3] += expected[:3, :3] @ shift
+                rough = self._align(cloud, start, reach, self._rough)
+                other = self._align(cloud, np.asarray(rough.T_target_source), reach)
+                share = self._matched(above, other)
+                if share > matched:
+                    found, matched = other, share
         anywhere = self._anywhere(thin) if matched < strange else None
         if anywhere is not None:
             other = self._align(cloud, anywhere, self.options.first_threshold)
-            share = self._matched(cloud, other, len(thin))
+            share = self._matched(above, other)
             if share > matched:
                 found, matched, kind = other, share, "register"
         if matched < (_FIRST if usual is None else _LOST * usual):
@@ -235,11 +246,11 @@ class Odometer:
         return Step(np.asarray(found.T_target_source), matched, reach,
                     open_direction(np.asarray(found.H)), kind)
 
-    def _matched(self, cloud: Any, found: Any, count: int) -> float:
+    def _matched(self, above: Any, found: Any) -> float:
         near = self._gicp.align(
-            self._map, cloud, np.asarray(found.T_target_source), max_iterations=1,
-            max_correspondence_distance=self.options.voxel / 2, num_threads=self.options.threads)
-        return int(near.num_inliers) / count
+            self._map, above, np.asarray(found.T_target_source), max_iterations=1,
+            max_correspondence_distance=self.options.voxel, num_threads=self.options.threads)
+        return int(near.num_inliers) / int(above.size())
 
     def _align(self, cloud: Any, start: np.ndarray, reach: float, among: Any = None) -> Any:
         return self._gicp.align(

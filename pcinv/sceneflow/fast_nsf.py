@@ -57,10 +57,8 @@ def fit_fast_nsf(
     if len(reference) == 0 or len(following) == 0:
         raise InputError("flow needs points in both scans", where="reference",
                          hint="points off the ground")
-    field = distance_field(np.asarray(following, np.float64),
-                           np.minimum(reference.min(0), following.min(0)) - options.reach,
-                           np.maximum(reference.max(0), following.max(0)) + options.reach,
-                           options.cell)
+    field = distance_field(np.asarray(following, np.float64), reference.min(0) - options.reach,
+                           reference.max(0) + options.reach, options.cell)
     generator = torch.Generator().manual_seed(options.seed)
     network = _network(options, generator)
     every = torch.from_numpy(np.asarray(reference, np.float32))
