@@ -114,7 +114,7 @@ def _bar(figure: Any, title: str, ends: tuple[float, float], width: int, top: fl
     figure.patches.append(Rectangle(
         (at[0] - 1.5 * size / width, at[1] - size / height), 8 * size / width,
         at[3] + 3 * size / height, transform=figure.transFigure, color="white", alpha=0.85, lw=0))
-    axes = figure.add_axes(at)
+    axes = figure.add_axes(at, zorder=2)  # above the white that it lies on
     axes.imshow(bar_colors(np.linspace(0, 1, 256))[:, None], aspect="auto", origin="lower",
                 extent=(0, 1, *(ends if low < high else (low - 0.5, low + 0.5))))
     places = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]

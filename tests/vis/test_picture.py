@@ -12,7 +12,7 @@ import pcinv
 from pcinv.errors import DependencyError, UsageError
 from pcinv.types import Mesh, PointCloud
 from pcinv.vis import picture
-from pcinv.vis.colors import coloring
+from pcinv.vis.colors import bar_colors, coloring
 from pcinv.vis.frames import Frames, frames_of_folder
 from pcinv.vis.picture import View, check_files, save_film, save_picture, save_turntable
 from pcinv.vis.scene import make_scene
@@ -37,6 +37,13 @@ def test_a_picture_is_written_in_the_size_that_was_asked_for(tmp_path, suffix):
     assert drawn.renderer == "software" and drawn.note is None
     assert pixels(path).shape == (240, 320, 3) and (pixels(path) != 255).any()
     assert not [p for p in tmp_path.iterdir() if p != path]
+
+
+def test_the_bar_beside_it_has_the_colours_of_the_points(tmp_path):
+    save_picture(scene_of(), tmp_path / "a.png", View(width=800, height=600))
+    corner = pixels(tmp_path / "a.png")[:260, 680:].reshape(-1, 3).astype(int)
+    for color in bar_colors(np.array([0.02, 0.5, 0.98])).astype(int):
+        assert (np.abs(corner - color).max(1) < 25).sum() > 5  # nothing white lies on it
 
 
 def test_nothing_is_overwritten_unless_it_is_asked_for(tmp_path):
