@@ -102,6 +102,8 @@ def train(
     elif config is None:
         raise UsageError("neither a configuration nor a run to resume", where="config",
                          hint="pcinv.train(Config())")
+    if config.model.init is not None and resume is None:
+        _check_start(config)
     accelerator = make_accelerator(config.train)
     load, work = _ways(config.model.task)
     train_data = load(config)  # before anything is written
@@ -122,6 +124,14 @@ def train(
         except PcinvError as error:
             logger.info("stopped: %s", error)
             raise
+
+
+def _check_start(config: Config) -> None:
+    """Raise where the run to begin with is not there, or nothing can begin with one."""
+    if config.model.task not in LIDAR_TASKS:
+        raise ConfigError(f"{config.model.backbone} does not begin with another run",
+                          where="model.init", hint="networks of LiDAR scans do, pillar_bev")
+    load_weights(str(config.model.init), "last")
 
 
 def _ways(task: str) -> tuple[Callable[[Config], Any], Callable[..., Run]]:

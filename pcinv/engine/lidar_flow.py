@@ -1,0 +1,71 @@
+"""Flow between scans that follow each other: the scan's own where it is known, else computed once.
+
+What is computed is kept as float16 in a folder, a file a scan, whole or not there.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from pcinv.engine.files import make_folder, write_atomic
+from pcinv.engine.flow import flow
+from pcinv.engine.lidar_scans import ScanPool
+from pcinv.errors import InputError
+from pcinv.types import Scan
+
+logger = logging.getLogger(__name__)
+
+
+class FlowStore:
+    """Flows of scans towards the next ones.
+
+    folder : of those that are computed.  method : how, of `pcinv.flow`.
+    """
+
+    def __init__(self, folder: Path, method: str) -> None:
+        self.folder, self.method = folder, method
+
+    def towards(self, pool: ScanPool, row: int) -> tuple[Scan, Float[np.ndarray, "n 3"]]:
+        """Return the scan before one of a pool, and how its points move until that one.
+
+        Where the flow of a point is not known it is NaN. The first scan of a sequence has none
+        before it: it is returned itself, and stands still.
+        """
+        before = pool.before(row)
+        if before is None:
+            return pool[row], np.zeros((len(pool[row]), 3), np.float32)
+        if before.flow is not None:
+            return before, before.flow
+        sequence = pool.places[row][0]
+        name = f"{pool.sequences[sequence].name}-{before.name}-{self.method}.npy".replace("/", "_")
+        file = self.folder / name
+        kept = _read(file, len(before))
+        if kept is None:
+            kept = self._computed(before, pool[row])
+            make_folder(self.folder)
+            buffer = io.BytesIO()
+            np.save(buffer, kept, allow_pickle=False)
+            write_atomic(file, buffer.getvalue())
+        return before, kept.astype(np.float32)
+
+    def _computed(self, before: Scan, after: Scan) -> Float[np.ndarray, "n 3"]:
+        try:
+            found = flow(before, after, method=self.method).flow
+        except InputError as error:
+            logger.warning("no flow of %s: %s", before.name, error.message)
+            found = np.full((len(before), 3), np.nan)
+        return found.astype(np.float16)
+
+
+def _read(file: Path, count: int) -> Float[np.ndarray, "n 3"] | None:
+    """Return what a file holds for so many points; None where it is not there, or of others."""
+    try:
+        kept: np.ndarray = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.shape == (count, 3) else None
