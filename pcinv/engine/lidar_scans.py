@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 STREETS = {"streets": 8, "scans": 25, "every": 5, "test_streets": 3, "beams": 32,
            "columns": 512, "seed": 0}
-"""Of generated streets: how many to learn from, scans of each, one of so many in time; drawn how."""
+"""Of generated streets: how many to learn from, scans of each, one of so many in time."""
 _VAL, _TEST = 10_000, 20_000
 TEST_SHARE = 0.2
 KEPT_BYTES = 1 << 30

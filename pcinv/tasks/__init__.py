@@ -25,7 +25,8 @@ from pcinv.tasks.auxiliary import WithAuxiliary
 from pcinv.tasks.batch import Batch, Item, Labels, collate
 from pcinv.tasks.nested import Nested
 
-__all__ = ["LIDAR_TASKS", "TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task", "task_of"]
+__all__ = ["LIDAR_TASKS", "TASKS", "Batch", "Item", "Labels", "Task", "collate", "get_task",
+           "task_of"]
 
 
 class Task(NamedTuple):

@@ -96,7 +96,7 @@ def test_an_unknown_verb_is_answered_with_the_nearest(run):
     done = run("trian")
     assert done.code == 2
     assert done.err.splitlines() == ["error: No such command 'trian'.", "where: pcinv",
-                                     "try:   did you mean train?"]
+                                     "try:   did you mean train or pretrain?"]
 
 
 @pytest.mark.parametrize("verb", ["export", "segment"])

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from helpers.tiny_streets import NETWORK, STREETS
 
 
@@ -12,7 +11,8 @@ def settings(**more):
              "pretrain.matches": 64,
              **{f"model.overrides.{key}": value for key, value in NETWORK.items()},
              **{f"data.options.{key}": value for key, value in STREETS.items()}, **more}
-    return [word for key, value in given.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    return [word for key, value in given.items()
+            for word in ("--set", f"{key}={json.dumps(value)}")]
 
 
 @pytest.fixture

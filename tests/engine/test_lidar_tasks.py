@@ -1,11 +1,11 @@
-"""Segmentation and detection of scans: targets, decoding, few labels, resumption, a learned scene."""
+"""Segmentation and detection of scans: targets, decoding, few labels, resumption."""
 
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_streets import tiny
 
 import pcinv
-from helpers.tiny_streets import tiny
 from pcinv.engine.checkpoint import load_weights
 from pcinv.engine.lidar_batches import order_of
 from pcinv.engine.lidar_scans import ScanPool, _of_time, load_scans

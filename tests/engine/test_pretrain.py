@@ -1,4 +1,4 @@
-"""Pretraining of LiDAR backbones: steps, resumption, the guard against collapse, what it is worth."""
+"""Pretraining of LiDAR backbones: steps, views, flow, resumption, what features follow."""
 
 import os
 import signal
@@ -6,9 +6,9 @@ import signal
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_streets import tiny
 
 import pcinv
-from helpers.tiny_streets import tiny
 from pcinv.engine.checkpoint import load_weights
 from pcinv.engine.lidar import load_pools, start_from
 from pcinv.engine.lidar_eval import CHANGES, measure_equivariance
@@ -69,7 +69,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(done, tmp_path):
 
 def test_what_is_contrastive_and_what_is_told(tmp_path):
     """Views A and B share the turn, which is told; flip, scale and shift differ."""
-    learner, network = learner_of(tiny(), tmp_path)
+    learner, _ = learner_of(tiny(), tmp_path)
     views = learner.draw((0, 1), [0, 1])
     a, b = views.a.points[views.in_a][:, :3].double(), views.b.points[views.in_b][:, :3].double()
     of_a = views.a.scan[views.in_a]

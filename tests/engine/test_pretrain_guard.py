@@ -1,8 +1,8 @@
 """Must hold 20: features that collapse are noticed, and those of the method do not."""
 
 import pytest
-
 from helpers.tiny_streets import tiny
+
 from pcinv.engine.pretrain import pretrain
 from pcinv.losses.lidar_ssl import COLLAPSED
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from helpers.tiny_streets import NETWORK, STREETS
+
 from pcinv.engine import pretraining_trials as trials
 from pcinv.errors import UnknownNameError, UsageError
 

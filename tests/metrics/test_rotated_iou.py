@@ -17,8 +17,8 @@ def clipped_area(a, b):
     """Sutherland and Hodgman's clipping of one polygon by another, point by point."""
     polygon = [tuple(p) for p in a]
     for k in range(4):
-        p, q = b[k], b[(k + 1) % 4]
-        side = [(q[0] - p[0]) * (y - p[1]) - (q[1] - p[1]) * (x - p[0]) for x, y in polygon]
+        (px, py), (qx, qy) = b[k], b[(k + 1) % 4]
+        side = [(qx - px) * (y - py) - (qy - py) * (x - px) for x, y in polygon]
         kept = []
         for i, here in enumerate(polygon):
             after, s, t = polygon[(i + 1) % len(polygon)], side[i], side[(i + 1) % len(polygon)]
@@ -26,7 +26,7 @@ def clipped_area(a, b):
                 kept.append(here)
             if (s > 0 > t) or (s < 0 < t):
                 u = s / (s - t)
-                kept.append((here[0] + u * (after[0] - here[0]), here[1] + u * (after[1] - here[1])))
+                kept.append(tuple(v + u * (w - v) for v, w in zip(here, after, strict=True)))
         polygon = kept
         if not polygon:
             return 0.0

@@ -5,12 +5,12 @@ import torch
 
 from pcinv.errors import DatasetError, UnknownNameError
 from pcinv.losses import smoothed_cross_entropy
-from pcinv.tasks import TASKS, Batch, Item, Labels, collate, get_task
+from pcinv.tasks import LIDAR_TASKS, TASKS, Batch, Item, Labels, collate, get_task
 
 LABELS = Labels(("chair", "table", "lamp"), ("seat", "back", "top", "leg", "shade"),
                 ((0, 1), (2, 3), (4,)))
 CPU = torch.device("cpu")
-OF_LABELS = [name for name in TASKS if name not in ("matching", "normals", "pose")]
+OF_LABELS = [name for name in TASKS if name not in ("matching", "normals", "pose", *LIDAR_TASKS)]
 
 
 def make_batch(count=6, seed=0):
