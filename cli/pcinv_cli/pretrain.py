@@ -24,7 +24,7 @@ _FLAGS = {"backbone": "model.backbone", "preset": "model.preset", "dataset": "da
     ("pcinv pretrain -o RUN", "on generated streets: nothing to download"),
     ("pcinv pretrain --dataset kitti --root DIR --objective contrast --objective rotation",
      "on your copy of a data set, without flow"),
-    ("pcinv train --backbone pillar_bev --task detection --set model.init=RUN "
+    ("pcinv train --backbone pillar_bev --task detection --init RUN "
      "--set data.label_fraction=0.05", "what it is for: few labels"),
 ), output={"metavar": "RUN", "help": "Run folder.  [default: a new one below runs]"}, device={},
     seed={"help": "Seed of all random numbers.  [default: 0]"}, config={}, set={}, dry_run={},
@@ -66,7 +66,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
     with TrainingProgress(talk) as progress:
         run = pretrain(config, output=output, resume=resume, force=force, callback=progress)
     following = [f"pcinv train --backbone {config.model.backbone} --task {task} "
-                 f"--set model.init={run.path}" for task in ("segmentation", "detection")]
+                 f"--init {run.path}" for task in ("segmentation", "detection")]
     result = {"run": run.path, "weights": run.weights, "dataset": run.dataset,
               "num_samples": run.num_samples, "metrics": run.metrics,
               "objectives": [name for name in OBJECTIVES if getattr(config.pretrain, name) > 0],

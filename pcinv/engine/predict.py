@@ -20,6 +20,7 @@ from pcinv.engine.loading import LoadedModel, load_model
 from pcinv.errors import NonFiniteError, UsageError, unknown_name
 from pcinv.metrics.segmentation import restrict
 from pcinv.ops import knn
+from pcinv.tasks import LIDAR_TASKS
 from pcinv.types import PointCloud
 
 
@@ -89,6 +90,9 @@ def predict(
     if meta.config.model.task == "pose":
         raise UsageError("a network of poses looks at two clouds, not at one", where="target",
                          hint="pcinv eval RUN measures it; pcinv register A B aligns two files")
+    if meta.config.model.task in LIDAR_TASKS:
+        raise UsageError("a network of LiDAR scans is not asked about single files", where="target",
+                         hint="pcinv eval RUN measures it")
     kind = _category(meta, category)
     is_normals = meta.config.model.task == "normals"
     said = []

@@ -38,9 +38,18 @@ from pcinv.engine.scans import load_rooms
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
-from pcinv.errors import ConfigError, DatasetError, Interrupted, LimitError, PcinvError, UsageError
+from pcinv.errors import (
+    ConfigError,
+    DatasetError,
+    Interrupted,
+    LimitError,
+    PcinvError,
+    UsageError,
+    unknown_name,
+)
 from pcinv.geometry.transforms import parse_protocol
 from pcinv.losses import log_prior
+from pcinv.models.registry import LIDAR_NETWORKS
 from pcinv.tasks import LIDAR_TASKS, task_of
 
 logger = logging.getLogger(__name__)
@@ -102,6 +111,7 @@ def train(
     elif config is None:
         raise UsageError("neither a configuration nor a run to resume", where="config",
                          hint="pcinv.train(Config())")
+    _check_backbone(config)
     if config.model.init is not None and resume is None:
         _check_start(config)
     accelerator = make_accelerator(config.train)
@@ -124,6 +134,13 @@ def train(
         except PcinvError as error:
             logger.info("stopped: %s", error)
             raise
+
+
+def _check_backbone(config: Config) -> None:
+    """Raise where a network of LiDAR scans is asked for a task that it does not do."""
+    name, task = config.model.backbone, config.model.task
+    if name in LIDAR_NETWORKS and task not in LIDAR_NETWORKS[name].tasks:
+        raise unknown_name("task", task, LIDAR_NETWORKS[name].tasks, where=f"backbone {name}")
 
 
 def _check_start(config: Config) -> None:

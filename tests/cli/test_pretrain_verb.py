@@ -22,11 +22,11 @@ def pretrained(ask, tmp_path):
     return tmp_path / "pre", told
 
 
-def test_pretrain_and_what_follows(ask, run, pretrained, tmp_path):
+def test_pretrain_and_what_follows(ask, run, pretrained, tmp_path, cloud_file):
     folder, told = pretrained
     assert told["objectives"] == ["contrast", "rotation"] and told["num_samples"] == 4
     assert "flow" not in told["metrics"] and told["metrics"]["contrast"] > 0
-    assert "--set model.init=" in told["next"][0]
+    assert told["next"][0].endswith(f"--task segmentation --init {folder}")
     found = ask("train", "--backbone", "pillar_bev", "--task", "detection", "--init", folder,
                 "--epochs", 1, "-o", tmp_path / "det", "--device", "cpu",
                 *settings(**{"data.label_fraction": 0.5}))["result"]
@@ -34,6 +34,8 @@ def test_pretrain_and_what_follows(ask, run, pretrained, tmp_path):
     measured = ask("eval", tmp_path / "det", "--rotation", "z", "--limit", 1)["result"]
     assert measured["num_samples"] == 1 and measured["rotation"] == "z"
     assert "1 scans" in run("eval", tmp_path / "det", "--limit", 1).out
+    told = ask("predict", tmp_path / "det", cloud_file, code=2)
+    assert "LiDAR" in told["error"]["message"]
     whole = ask("train", "--backbone", "pillar_bev", "--task", "segmentation", "--init",
                 tmp_path / "nothing", "-o", tmp_path / "seg", *settings(), code=5)
     assert whole["error"]["code"] and "nothing" in whole["error"]["message"]
@@ -52,6 +54,10 @@ def test_dry_runs_write_nothing(ask, tmp_path):
 
 def test_what_does_not_go(ask):
     ask("pretrain", "--backbone", "risurconv", "--dry-run", code=2)
+    told = ask("train", "--backbone", "pillar_bev", "--task", "classification", code=2)
+    assert "pretraining" in told["error"]["hint"]
+    told = ask("train", "--backbone", "risurconv", "--init", "run", code=2)
+    assert told["error"]["where"] == "model.init"
     ask("pretrain", "--dataset", "kitti", "--dry-run", code=2)
     ask("benchmark", "pretraining", "-o", "out", "--fractions", "2", code=2)
     told = ask("check", "pillar_bev", code=2)

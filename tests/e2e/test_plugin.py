@@ -63,7 +63,7 @@ def test_what_the_example_adds_is_listed(site, tmp_path):
     near = console(site, "train", "--backbone", "distance_ne", cwd=tmp_path, code=2)
     assert near["error"]["hint"] == "did you mean distance_net?"
     near = console(site, "train", "--dataset", "tin", cwd=tmp_path, code=2)
-    assert near["error"]["hint"] .startswith("did you mean tins")
+    assert near["error"]["hint"].startswith("did you mean tins")
 
 
 def test_without_the_package_nothing_of_it_is_there(tmp_path):
