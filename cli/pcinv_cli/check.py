@@ -66,10 +66,10 @@ def command(talk: Talk, target: str | None, every: bool, dtype: str | None,
 def _check_all(talk: Talk, **options: Any) -> Outcome:
     """Measure every backbone that has the preset, a line each as it is done."""
     import pcinv
-    from pcinv.models.registry import LIDAR_NETWORKS, get_spec, list_models
+    from pcinv.models.registry import get_spec, list_models
 
     rows = []
-    for name in [name for name in list_models() if name not in LIDAR_NETWORKS]:
+    for name in list_models():
         spec = get_spec(name)
         if options["preset"] not in (None, *spec.presets):
             continue

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pcinv.engine.check_lidar import check_lidar
 from pcinv.engine.check_matching import NUM_POINTS, answers_of
 from pcinv.engine.check_pose import Posed
 from pcinv.engine.datasets import load_dataset
 from pcinv.engine.launch import pick_device
 from pcinv.engine.loading import hyper_of, load_model
-from pcinv.errors import UsageError, unknown_name
+from pcinv.errors import unknown_name
 from pcinv.metrics.invariance import InvarianceReport, measure_invariance
 from pcinv.models.registry import (
     LIDAR_NETWORKS,
@@ -42,8 +43,9 @@ def check(
     The clouds are generated shapes, once with their exact normals and once with normals
     estimated after each change. Of a matcher, which needs normals that tell the sides, it is the
     descriptors that are compared, with exact normals alone; of an estimator of normals how these
-    stand to the cloud; of a network of pairs where it puts the points of one cloud. See
-    `measure_invariance` for the search.
+    stand to the cloud; of a network of pairs where it puts the points of one cloud; of one of LiDAR
+    scans its features at points, for order and batch mates alone. See `measure_invariance` for the
+    search.
 
     Parameters
     ----------
@@ -59,10 +61,11 @@ def check(
     if dtype not in _DTYPES:
         raise unknown_name("dtype", dtype, _DTYPES)
     name = str(target)
+    place = pick_device(device)
     if name in LIDAR_NETWORKS:
-        raise UsageError(f"{name} promises no invariance: its features are to follow their input",
-                         where=name, hint="pcinv.engine.lidar_eval.measure_equivariance, or "
-                         "pcinv benchmark pretraining")
+        torch.manual_seed(seed)
+        made = create_model(name, task="segmentation", preset=preset, num_classes=19)
+        return check_lidar(made.to(place, _DTYPES[dtype]), name, _DTYPES[dtype], seed)
     task = "pose" if name in POSE_NETWORKS else task
     num_categories = 0
     if name in MATCHERS:
@@ -78,7 +81,7 @@ def check(
         loaded = load_model(target)
         model, name = loaded.model, loaded.meta.config.model.backbone
         if name in LIDAR_NETWORKS:
-            return check(name)
+            return check_lidar(model.to(place, _DTYPES[dtype]), name, _DTYPES[dtype], seed)
         num_points, num_categories = loaded.meta.config.data.num_points, loaded.meta.num_categories
         if name in MATCHERS:
             num_points = NUM_POINTS[name]
@@ -97,7 +100,7 @@ def check(
         model = Slopes(model)
     elif getattr(model, "task", "") == "pose":
         model = Posed(model, draw(-1)[0])
-    model = model.to(pick_device(device), _DTYPES[dtype])
+    model = model.to(place, _DTYPES[dtype])
     report = measure_invariance(model, draw, backbone=name, rotations=rotations, seed=seed,
                                 with_normals=(True,) if is_matcher else (True, False))
     named = {Slopes: "normals", Posed: "pose"}

@@ -27,7 +27,7 @@ from pcinv.tasks import detection, segmentation
 
 ROTATIONS = ("none", "z")
 CHANGES = {
-    "shift by 8 cells": View(shift=(3.2, 0.0, 0.0)),
+    "shift by 3.2 m": View(shift=(3.2, 0.0, 0.0)),
     "shift by 0.2 m": View(shift=(0.2, 0.0, 0.0)),
     "scale 1.05": View(scale=1.05),
     "flip": View(flip=True),

@@ -127,13 +127,13 @@ def test_streets_of_splits_are_not_the_same():
 
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
 def test_training_and_measuring(task, tmp_path):
-    config = tiny(task, train={"epochs": 12}, optim={"lr": 1e-2})
+    config = tiny(task, train={"epochs": 6}, optim={"lr": 1e-2})
     done = train(config, output=tmp_path / "run")
     measured = pcinv.evaluate(done.path)
     turned = pcinv.evaluate(done.path, rotation="z", limit=2)
     assert measured.num_samples == 4 and turned.num_samples == 2
     if task == "segmentation":
-        assert measured.metrics["oa"] > 0.25 and len(measured.confusion) == 20
+        assert measured.metrics["oa"] > 0.15 and len(measured.confusion) == 20
         assert set(measured.metrics) == {"miou", "miou_present", "oa", "loss"}
     else:
         assert set(measured.metrics) == {"map", "nds_no_attributes", "ap_3d", "ap_bev",

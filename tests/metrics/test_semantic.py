@@ -26,18 +26,18 @@ def scores(predicted, truth, num_classes=19):
         torch.as_tensor(predicted), torch.as_tensor(truth), num_classes))
 
 
-def test_perfect_is_one():
+def test_8_perfect_is_one():
     truth = torch.arange(19).repeat(3)
     assert scores(truth, truth)["miou"] == pytest.approx(1.0)
     assert scores(truth, truth)["oa"] == 1.0
 
 
-def test_saying_nothing_everywhere_is_zero():
+def test_8_saying_nothing_everywhere_is_zero():
     truth = torch.arange(19)
     assert scores(torch.full((19,), -1), truth)["miou"] == 0.0
 
 
-def test_points_without_a_class_never_count():
+def test_8_points_without_a_class_never_count():
     truth = torch.cat([torch.arange(19), torch.full((100,), -1)])
     predicted = torch.cat([torch.arange(19), torch.randint(0, 19, (100,))])
     assert scores(predicted, truth)["miou"] == pytest.approx(1.0)
