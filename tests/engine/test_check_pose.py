@@ -53,5 +53,6 @@ def test_one_that_leaks_a_coordinate_does_not():
 
 def test_posenet_is_exact_but_for_rotations():
     found = check("posenet", dtype="float64", rotations=4)
-    assert found.task == "pose" and not found.passed and found.errors["rotation"] > 0.1
-    assert max(found.errors[kind] for kind in ("translation", "permutation", "batch")) < 1e-9
+    assert found.task == "pose" and found.errors["rotation"] > 0.1  # told, and not promised
+    assert found.passed and found.max_error == max(
+        found.errors[kind] for kind in ("translation", "permutation", "batch")) < 1e-9
