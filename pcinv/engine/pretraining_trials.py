@@ -7,23 +7,19 @@ few labels it sees; nothing chooses the epoch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pcinv.engine import runs
-from pcinv.engine.config import Config, differing, flatten, load_config, to_tree
-from pcinv.engine.files import make_folder, write_atomic
+from pcinv.engine import trial_store
+from pcinv.engine.config import Config, flatten, load_config, to_tree
+from pcinv.engine.files import make_folder
 from pcinv.engine.lidar_eval import evaluate_lidar, measure_equivariance
 from pcinv.engine.lidar_scans import load_scans
 from pcinv.engine.loading import load_model
 from pcinv.engine.progress import Tick
-from pcinv.engine.tracking import read_lines
-from pcinv.engine.trainer import train
-from pcinv.engine.trials import MEASURED
-from pcinv.errors import CheckpointError, UsageError, unknown_name
+from pcinv.errors import UsageError, unknown_name
 from pcinv.models.pillar_bev import PillarBEV
 
 STARTS = {"scratch": None, "contrast": ("contrast",), "all": ("contrast", "rotation", "flow")}
@@ -31,7 +27,6 @@ STARTS = {"scratch": None, "contrast": ("contrast",), "all": ("contrast", "rotat
 TASKS = ("probe", "segmentation", "detection")
 """`probe` is segmentation by a linear head on a backbone that stays as it is."""
 FRACTIONS = (0.01, 0.05, 0.2, 1.0)
-_FREE = ("data.root", "train.device", "train.workers", "train.keep_checkpoints", "model.init")
 
 
 @dataclass(frozen=True)
@@ -126,12 +121,7 @@ def run_trials(
     """
     folder = Path(output)
     make_folder(folder)
-    rows: dict[Trial, Row] = {}
-    for trial, config in configs.items():
-        row = read_row(folder / trial.name)
-        if row is not None:
-            _check_same(config, row.settings, folder / trial.name)
-            rows[trial] = row
+    rows = trial_store.held(configs, folder, _row)
     if callback is not None:
         callback(len(rows), len(configs), None)
     for trial, config in configs.items():
@@ -144,8 +134,7 @@ def run_trials(
 
 def rows_in(output: str | Path) -> list[Row]:
     """Return the rows of all trials that a folder holds, by name."""
-    found = [read_row(file.parent) for file in sorted(Path(output).glob(f"*/{MEASURED}"))]
-    return [row for row in found if row is not None]
+    return list(trial_store.rows_in(output, _row))
 
 
 def read_row(run: Path) -> Row | None:
@@ -153,25 +142,17 @@ def read_row(run: Path) -> Row | None:
 
     Raises CheckpointError for a file that is not whole.
     """
-    file = run / MEASURED
-    if not file.is_file():
-        return None
-    try:
-        fields = json.loads(file.read_text("utf-8"))
-        return Row(**{**fields, "trial": Trial(**fields["trial"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"not what was measured of a trial: {error}", where=str(file),
-                              hint="remove this file, and the trial is measured again") from error
+    return trial_store.read_row(run, _row)
+
+
+def _row(fields: dict[str, Any]) -> Row:
+    return Row(**{**fields, "trial": Trial(**fields["trial"])})
 
 
 def _run(trial: Trial, config: Config, run: Path, device: str,
          watch: Callable[[Trial, Tick], None] | None) -> Row:
     callback = None if watch is None else lambda tick: watch(trial, tick)
-    if (run / runs.CONFIG).is_file():
-        _check_same(config, flatten(to_tree(runs.open_run(run)[1])), run)
-        done = train(resume=run, callback=callback)
-    else:
-        done = train(config, output=run, callback=callback)
+    done = trial_store.train_in(run, config, callback)
     loaded = load_model(run, which="last")
     equivariance: dict[str, dict[str, float]] = {}
     if trial.task == "probe" and isinstance(loaded.model, PillarBEV):
@@ -186,15 +167,6 @@ def _run(trial: Trial, config: Config, run: Path, device: str,
     row = Row(trial=trial, metrics=metrics, per_class=per_class, equivariance=equivariance,
               settings=flatten(to_tree(loaded.meta.config)), num_scans=done.num_samples,
               num_test=count,
-              train_s=round(sum(line["time_s"] for line in read_lines(run / runs.METRICS)), 1))
-    write_atomic(run / MEASURED, (json.dumps(asdict(row), indent=1) + "\n").encode())
+              train_s=trial_store.seconds(run))
+    trial_store.write_row(run, row)
     return row
-
-
-def _check_same(config: Config, settings: dict[str, Any], run: Path) -> None:
-    mine = flatten(to_tree(config))
-    lines = differing({key: value for key, value in mine.items() if key not in _FREE},
-                      {key: value for key, value in settings.items() if key not in _FREE})
-    if lines:
-        raise UsageError(f"'{run}' is a trial with other settings: {'; '.join(lines[:3])}",
-                         where="output", hint="choose another folder, or the settings it has")

@@ -7,29 +7,24 @@ not repeated, and one that was interrupted goes on. What a folder holds is the t
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pcinv.engine import runs
-from pcinv.engine.checkpoint import load_weights
-from pcinv.engine.config import Config, differing, flatten, load_config, to_tree
+from pcinv.engine import trial_store
+from pcinv.engine.config import Config, flatten, load_config, to_tree
 from pcinv.engine.evaluator import evaluate
-from pcinv.engine.files import make_folder, write_atomic
+from pcinv.engine.files import make_folder
 from pcinv.engine.loading import load_model
 from pcinv.engine.progress import Tick
-from pcinv.engine.trainer import train
-from pcinv.errors import CheckpointError, Interrupted, UsageError
+from pcinv.errors import Interrupted, UsageError
 from pcinv.models.registry import BACKBONES, find_spec, get_spec
 from pcinv.registration.jobs import answers
 
-MEASURED = "measured.json"
 ROTATIONS = ("none", "z", "so3")
 MAIN = ("risurconv", "parot", "fa_pointnet", "tinvnn")
 """Trained with three seeds, unless the trials are named."""
-_FREE = ("data.root", "train.device", "train.workers", "train.keep_checkpoints")
 
 
 @dataclass(frozen=True)
@@ -128,13 +123,8 @@ def run_trials(
     """
     folder = Path(output)
     make_folder(folder)
-    done: dict[str, Row] = {}
-    for trial, config in configs.items():
-        row = read_row(folder / trial.name)
-        if row is not None:
-            _check_same(config, row.settings, folder / trial.name)
-            done[trial.name] = row
-    left = [(trial, config) for trial, config in configs.items() if trial.name not in done]
+    done = trial_store.held(configs, folder, _row)
+    left = [(trial, config) for trial, config in configs.items() if trial not in done]
     if callback is not None:
         callback(len(done), len(configs), None)
     work = functools.partial(_run_one, folder=folder, device=device,
@@ -142,18 +132,15 @@ def run_trials(
     for answer in answers(work, left, jobs):
         if isinstance(answer, Interrupted):
             raise answer
-        done[answer.trial.name] = answer
+        done[answer.trial] = answer
         if callback is not None:
             callback(len(done), len(configs), answer)
-    return [done[trial.name] for trial in configs]
+    return [done[trial] for trial in configs]
 
 
 def rows_in(output: str | Path) -> Iterator[Row]:
     """Yield the rows of all trials that a folder holds, by name."""
-    for file in sorted(Path(output).glob(f"*/{MEASURED}")):
-        row = read_row(file.parent)
-        if row is not None:
-            yield row
+    return trial_store.rows_in(output, _row)
 
 
 def read_row(run: Path) -> Row | None:
@@ -161,15 +148,11 @@ def read_row(run: Path) -> Row | None:
 
     Raises CheckpointError for a file that is not whole.
     """
-    file = run / MEASURED
-    if not file.is_file():
-        return None
-    try:
-        fields = json.loads(file.read_text("utf-8"))
-        return Row(**{**fields, "trial": Trial(**fields["trial"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"not what was measured of a trial: {error}", where=str(file),
-                              hint="remove this file, and the trial is measured again") from error
+    return trial_store.read_row(run, _row)
+
+
+def _row(fields: dict[str, Any]) -> Row:
+    return Row(**{**fields, "trial": Trial(**fields["trial"])})
 
 
 def _run_one(
@@ -181,35 +164,20 @@ def _run_one(
     run = folder / trial.name
     callback = None if watch is None else functools.partial(watch, trial)
     try:
-        if (run / runs.CONFIG).is_file():
-            _check_same(config, flatten(to_tree(runs.open_run(run)[1])), run)
-            train(resume=run, callback=callback)
-        else:
-            train(config, output=run, callback=callback)
+        trial_store.train_in(run, config, callback)
     except Interrupted as error:
         return error
     loaded = load_model(run, which="last")
     found = {rotation: evaluate(loaded, rotation=rotation, device=device)
              for rotation in ROTATIONS}
-    lines = (run / runs.METRICS).read_text("utf-8").splitlines()
     spec = find_spec(trial.backbone)
     row = Row(
         trial=trial, symmetry="none" if spec is None else spec.symmetry,
         metrics={rotation: each.metrics for rotation, each in found.items()},
-        settings=flatten(to_tree(load_weights(run, "last").meta.config)),
+        settings=flatten(to_tree(loaded.meta.config)),
         num_parameters=sum(p.numel() for p in loaded.model.parameters()),
         num_samples=found["so3"].num_samples,
-        train_s=round(sum(json.loads(line)["time_s"] for line in lines), 3),
+        train_s=trial_store.seconds(run),
     )
-    write_atomic(run / MEASURED, (json.dumps(asdict(row), indent=1) + "\n").encode())
+    trial_store.write_row(run, row)
     return row
-
-
-def _check_same(config: Config, settings: dict[str, Any], run: Path) -> None:
-    mine = flatten(to_tree(config))
-    settings = flatten(to_tree(Config())) | settings  # keys that came later have their defaults
-    lines = differing({key: value for key, value in mine.items() if key not in _FREE},
-                      {key: value for key, value in settings.items() if key not in _FREE})
-    if lines:
-        raise UsageError(f"'{run}' is a trial with other settings: {'; '.join(lines[:3])}",
-                         where="output", hint="choose another folder, or the settings it has")

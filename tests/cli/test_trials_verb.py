@@ -3,7 +3,7 @@
 import pytest
 from helpers.tiny_run import use_tiny
 
-from pcinv.engine.trials import MEASURED
+from pcinv.engine.trial_store import MEASURED
 
 SHORT = ("--epochs", 1, "--device", "cpu", "--set", "data.num_points=32", "--set",
          "train.batch_size=6")

@@ -6,8 +6,9 @@ import shutil
 import pytest
 from helpers.tiny_run import use_tiny
 
-from pcinv.engine import signals, trials
-from pcinv.engine.trials import MEASURED, Trial, config_of, plan, read_row, rows_in, run_trials
+from pcinv.engine import signals, trial_store, trials
+from pcinv.engine.trial_store import MEASURED
+from pcinv.engine.trials import Trial, config_of, plan, read_row, rows_in, run_trials
 from pcinv.errors import CheckpointError, Interrupted, UnknownNameError, UsageError
 
 SETTINGS = ("data.num_points=32", "augment.dropout=0.0", "optim.warmup_epochs=0", "optim.lr=0.02",
@@ -70,7 +71,7 @@ class TestRun:
         assert set(row.metrics) == {"none", "z", "so3"} and row.num_samples == 9
         assert row.metrics["none"] == pytest.approx(row.metrics["so3"], abs=1e-4)  # invariant
         assert row.num_parameters > 0 and row.train_s > 0 and row.symmetry == "SO(3)"
-        monkeypatch.setattr(trials, "train", None)
+        monkeypatch.setattr(trial_store, "train", None)
         assert run_trials(configs(A, B), tmp_path) == rows
         assert rows[0].settings["train.epochs"] == 2
 
