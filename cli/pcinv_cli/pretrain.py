@@ -13,7 +13,7 @@ from pcinv_cli.fields import show_fields
 from pcinv_cli.options import verb
 from pcinv_cli.output import Outcome, Talk
 from pcinv_cli.progress import TrainingProgress
-from pcinv_cli.train import _resumed
+from pcinv_cli.train import resumed_config
 
 OBJECTIVES = ("contrast", "rotation", "flow")
 _FLAGS = {"backbone": "model.backbone", "preset": "model.preset", "dataset": "data.dataset",
@@ -54,7 +54,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
                   "model.backbone": flags["model.backbone"] or "pillar_bev"}
         config, sources = resolve(config_file, settings, flags)
     else:
-        config, sources = _resumed(resume, config_file, settings, flags)
+        config, sources = resumed_config(resume, config_file, settings, flags)
     if config.data.dataset == "lidar_sim" and config.data.root is None:
         talk.say("pretraining on generated streets; for scans of your own: --dataset NAME "
                  "--root DIR")

@@ -55,7 +55,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
     """Resolve the configuration, train, measure on the test split, say what to run next."""
     flags = {_FLAGS[name]: value for name, value in options.items()}
     config, sources = (resolve(config_file, settings, flags) if resume is None
-                       else _resumed(resume, config_file, settings, flags))
+                       else resumed_config(resume, config_file, settings, flags))
     if config.data.dataset == "shapes" and sources.get("data.dataset") == "default":
         talk.say("training on the generated shapes; for a real data set: --dataset NAME --root DIR "
                  "(pcinv data list)")
@@ -80,7 +80,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
     return _matched(run, config) if is_matching else _measured(talk, run, config)
 
 
-def _resumed(resume: str, config_file: str | None, settings: tuple[str, ...],
+def resumed_config(resume: str, config_file: str | None, settings: tuple[str, ...],
              flags: dict[str, Any]) -> tuple[Any, dict[str, str]]:
     """Return the run's own configuration with changes; the trainer says which are allowed."""
     if config_file is not None:

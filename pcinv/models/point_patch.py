@@ -25,7 +25,8 @@ from pcinv.errors import ShapeError
 from pcinv.models.registry import create_model
 from pcinv.nn.cylinder_grid import DENSITY, RADIUS, key_frames
 from pcinv.nn.overrides import with_overrides
-from pcinv.ops import knn
+from pcinv.ops import knn, record_margin
+from pcinv.ops.margins import tracking
 
 CHUNK = 256
 """Key points described at a time."""
@@ -105,6 +106,8 @@ class PointPatch(nn.Module):
         row = torch.minimum(torch.arange(h.points), size - 1)
         place = torch.minimum(row * inside // size, (inside - 1).clamp_min(0))  # (K, M)
         index = found.index[0].gather(1, place)
+        if tracking():
+            _record_margin(found.dist2[0].sqrt() / h.radius, place)
         patch = torch.cat(((cloud[index] - keys[:, None]) / h.radius, axes[index]), 2)
         return torch.where(inside[..., None] > 0, patch, 0.0).to(dtype)
 
@@ -114,16 +117,29 @@ class PointPatch(nn.Module):
         density: float = DENSITY,
     ) -> Float[Tensor, "k d"]:
         """Return the descriptor of each key point, as `pcinv.models.cylinder_patch.describe`."""
-        model = self if not any(part.training for part in self.modules()) else (
-            copy.deepcopy(self).eval())
+        # in float64: what lies close together in a patch has few digits left of float32
+        model = copy.deepcopy(self).eval().double()
         places, axes = key_frames(key_points, key_axes)
         parts = [self.log_scale.new_zeros(0, self.hyper.length)]
         with torch.no_grad():
             for start in range(0, len(places), CHUNK):
                 part = slice(start, start + CHUNK)
-                patch = self.patches(points, normals, places[part], axes[part])
-                parts.append(model(patch.to(self.log_scale.device)))
+                patch = model.patches(points, normals, places[part], axes[part])
+                parts.append(model(patch.to(self.log_scale.device)).to(self.log_scale.dtype))
         return torch.cat(parts)
+
+
+def _record_margin(away: Float[Tensor, "k n"], place: Tensor) -> None:
+    """Record how close points are to changing places where one of the two is taken, or the ball.
+
+    away : (K, N) distances of points in rising order, over the radius.  place : (K, M) ranks.
+    """
+    taken = torch.zeros_like(away, dtype=torch.bool).scatter_(1, place, True)
+    inside = away < 1
+    matters = (taken[:, 1:] != taken[:, :-1]) & inside[:, 1:]
+    for gap in ((away[:, 1:] - away[:, :-1])[matters], (away - 1).abs()):
+        if gap.numel():
+            record_margin(float(gap.min()))
 
 
 def build(

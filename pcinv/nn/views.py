@@ -10,6 +10,7 @@ Letters: B clouds, V views of them all, N points, C channels.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -140,7 +141,7 @@ def fold(
     return Views((local[cloud] @ axes).to(dtype), cloud, weight[kept], axes, b)
 
 
-class ViewedNetwork(nn.Module):
+class ViewedNetwork(nn.Module, ABC):
     """A body that is run on views; `see` says on which.
 
     body : has `shared`, `frozen` and `answer`, see `pcinv.nn.pointnet`.
@@ -158,9 +159,9 @@ class ViewedNetwork(nn.Module):
         self.num_classes = num_classes
         self.num_categories = 0 if task == "normals" else num_categories
 
+    @abstractmethod
     def see(self, xyz: Float[Tensor, "b n 3"]) -> Views:
         """Return the views of clouds of any origin."""
-        raise NotImplementedError
 
     def pool(self, rows: Tensor, views: Views) -> tuple[Tensor, Views]:
         """Join the features of views before the head, or leave that to the mean behind it."""
