@@ -6,11 +6,10 @@ it had never stopped.
 
 from __future__ import annotations
 
+import functools
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,14 +24,14 @@ from pcinv.engine.lidar_flow import FlowStore
 from pcinv.engine.lidar_scans import ScanPool, load_scans
 from pcinv.engine.lidar_tasks import DetectionLearner, SegmentationLearner
 from pcinv.engine.loading import build_model
-from pcinv.engine.memory import keep_freed_memory
-from pcinv.engine.optim import learning_rate, make_optimizer
+from pcinv.engine.optim import make_optimizer
 from pcinv.engine.pretrain_steps import PretrainLearner
 from pcinv.engine.progress import Pace, Tick
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
-from pcinv.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError
+from pcinv.engine.steps import ahead, descend, interrupted, one_process
+from pcinv.errors import CheckpointError, ConfigError
 from pcinv.models.pillar_bev import PillarBEV
 from pcinv.models.registry import LIDAR_NETWORKS
 from pcinv.tasks import Labels
@@ -130,12 +129,7 @@ def train_lidar(
 
     Raises as `pcinv.engine.trainer.train`.
     """
-    if accelerator.num_processes > 1:
-        raise ConfigError("networks of LiDAR scans train in one process", where="torchrun",
-                          hint="start it without torchrun")
-    device = accelerator.device
-    if device.type == "cpu":
-        keep_freed_memory()
+    device = one_process(accelerator, "a network of LiDAR scans")
     scans, held = pools
     labels = scans.labels(config.model.task)
     seed_all(config.seed)
@@ -162,24 +156,14 @@ def train_lidar(
         if getattr(network.hyper, "probe", False):
             network.backbone.eval()
         order = order_of(learner.rows, steps * size, (config.seed, _ORDER, epoch))
-        for batch in _ahead(learner, (config.seed, _VIEWS, epoch), order, size, first):
-            rate = learning_rate(config.optim, session.step, steps, pace.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        draw = functools.partial(_draw, learner, (config.seed, _VIEWS, epoch), order, size)
+        for batch in ahead(draw, range(first, steps)):
             loss = learner.losses(model, batch, sums)
-            stepper.zero_grad(set_to_none=True)
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(trained, config.optim.grad_clip or math.inf)
-            if not torch.isfinite(loss + norm):
-                raise NonFiniteError(f"loss {float(loss):.3g}, gradient {float(norm):.3g}",
-                                     where=f"epoch {epoch + 1}, step {session.step}",
-                                     hint="a lower rate: --set optim.lr=5e-4")
-            stepper.step()
-            learner.after(session.step, steps * pace.epochs)
-            session.step, session.batch = session.step + 1, session.batch + 1
+            descend(loss, trained, stepper, accelerator, config.optim, session, pace)
+            learner.after(session.step - 1, pace.total)
             if stop.requested:
                 session.save(sums, learner.compute(sums))
-                raise _interrupted(session)
+                raise interrupted(session)
             if callback is not None:
                 callback(pace.tick(epoch, session.step, float(loss.detach())))
         time_s = max(time.perf_counter() - start, 1e-9)
@@ -187,7 +171,7 @@ def train_lidar(
         found = learner.validate(lambda: stop.requested)
         if stop.requested:  # validation is not whole
             session.save(sums, reached)
-            raise _interrupted(session)
+            raise interrupted(session)
         line = {"epoch": epoch + 1, "step": session.step, "lr": optimizer.param_groups[0]["lr"],
                 **reached, **{f"val_{name}": value for name, value in found.items()},
                 "time_s": round(time_s, 3),
@@ -212,21 +196,5 @@ def _learner(config: Config, network: PillarBEV, scans: ScanPool, held: ScanPool
     return kind(config, network, scans, held, labels)
 
 
-def _ahead(learner: Learner, seed: Sequence[int], order: Any, size: int, first: int
-           ) -> Iterator[Any]:
-    """Yield the batches of an epoch from one on; the next is made while one is worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        steps = len(order) // size
-        for step in range(first, steps):
-            made = waiting or pool.submit(learner.draw, (*seed, step),
-                                          order[step * size:(step + 1) * size])
-            waiting = pool.submit(learner.draw, (*seed, step + 1),
-                                  order[(step + 1) * size:(step + 2) * size]) \
-                if step + 1 < steps else None
-            yield made.result()
-
-
-def _interrupted(session: Session) -> Interrupted:
-    return Interrupted(f"interrupted after step {session.step}; the state is saved",
-                       where=str(session.run), hint=f"pcinv train --resume {session.run}")
+def _draw(learner: Learner, seed: tuple[int, ...], order: Any, size: int, step: int) -> Any:
+    return learner.draw((*seed, step), order[step * size:(step + 1) * size])

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pcinv.engine.config import Config
 from pcinv.engine.loading import build_model
-from pcinv.engine.memory import keep_freed_memory
-from pcinv.engine.optim import learning_rate, make_optimizer
+from pcinv.engine.optim import make_optimizer
 from pcinv.engine.progress import Pace, Tick
 from pcinv.engine.scans import Scans, split_rooms
 from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
-from pcinv.errors import ConfigError, Interrupted, NonFiniteError
+from pcinv.engine.steps import ahead, descend, interrupted, one_process
+from pcinv.errors import Interrupted
 from pcinv.tasks import Labels
 from pcinv.tasks.matching import compute, new_state, update
 
 logger = logging.getLogger(__name__)
+_DRAWN = 11  # stream of what steps see
 
 
 class Learner(Protocol):
@@ -70,12 +69,7 @@ def train_matching(
 
     Raises as `pcinv.engine.trainer.train`.
     """
-    if accelerator.num_processes > 1:
-        raise ConfigError("matching trains in one process", where="torchrun",
-                          hint="start it without torchrun")
-    device = accelerator.device
-    if device.type == "cpu":
-        keep_freed_memory()
+    device = one_process(accelerator, "matching")
     jobs = max(1, config.train.workers)
     train_rooms, val_rooms = split_rooms(rooms, config.data.val_fraction)
     logger.info("preparing %d rooms", len(rooms))
@@ -84,7 +78,8 @@ def train_matching(
 
     seed_all(config.seed)
     network = build_model(config, Labels(()), 0).to(device)
-    optimizer = make_optimizer(config.optim, network.parameters())
+    trained = list(network.parameters())
+    optimizer = make_optimizer(config.optim, trained)
     session = Session(run, config, Labels(()), network, optimizer, "estimate", 0, accelerator)
     sums = session.restore() if resumed else None
     learner = learner_of(config.model.backbone, network, scans, held)
@@ -103,33 +98,22 @@ def train_matching(
         sums = new_state(session.labels, device) if sums is None else sums
         start, first = time.perf_counter(), session.batch
         model.train()
-        for batch in ahead(learner, config.seed, epoch, range(first, steps), pairs):
-            rate = learning_rate(config.optim, session.step, steps, pace.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        draw = functools.partial(_draw, learner, (config.seed, _DRAWN, epoch), pairs)
+        for batch in ahead(draw, range(first, steps)):
             losses, found = learner.losses(model, batch)
             loss = losses.mean()
-            stepper.zero_grad(set_to_none=True)
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(model.parameters(),
-                                               config.optim.grad_clip or math.inf)
-            if not torch.isfinite(loss + norm):
-                raise NonFiniteError(f"loss {float(loss):.3g}, gradient {float(norm):.3g}",
-                                     where=f"epoch {epoch + 1}, step {session.step}",
-                                     hint="a lower rate: --set optim.lr=1e-3")
-            stepper.step()
+            descend(loss, trained, stepper, accelerator, config.optim, session, pace)
             update(sums, losses, found)
-            session.step, session.batch = session.step + 1, session.batch + 1
             if stop.requested:
                 session.save(sums, compute(sums))
-                raise _interrupted(session)
+                raise interrupted(session)
             if callback is not None:
                 callback(pace.tick(epoch, session.step, float(loss.detach())))
         time_s = max(time.perf_counter() - start, 1e-9)
-        trained = compute(sums)
-        metrics = {**learner.validate(), "loss": trained["loss"]}
+        reached = compute(sums)
+        metrics = {**learner.validate(), "loss": reached["loss"]}
         line = {"epoch": epoch + 1, "step": session.step, "lr": optimizer.param_groups[0]["lr"],
-                **trained, **{f"val_{name}": value for name, value in metrics.items()
+                **reached, **{f"val_{name}": value for name, value in metrics.items()
                               if name != "loss"},
                 "time_s": round(time_s, 3),
                 "pairs_per_s": round((steps - first) * pairs / time_s, 2)}
@@ -138,25 +122,11 @@ def train_matching(
         logger.info("epoch %d of %d: %s", epoch + 1, pace.epochs,
                     ", ".join(f"{name} {line[name]:.4g}" for name in line if name != "epoch"))
         if callback is not None:
-            callback(pace.tick(epoch, session.step, trained["loss"], line))
+            callback(pace.tick(epoch, session.step, reached["loss"], line))
         if stop.requested and session.epoch < pace.epochs:
-            raise _interrupted(session)
+            raise interrupted(session)
     return len(scans.pairs)
 
 
-def ahead(
-    learner: Learner, seed: int, epoch: int, steps: range, pairs: int
-) -> Iterator[Any]:
-    """Yield the batches of an epoch; the next one is made while one is worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        for step in steps:
-            made = waiting or pool.submit(learner.draw, (seed, 11, epoch, step), pairs)
-            waiting = pool.submit(learner.draw, (seed, 11, epoch, step + 1), pairs) \
-                if step + 1 < steps.stop else None
-            yield made.result()
-
-
-def _interrupted(session: Session) -> Interrupted:
-    return Interrupted(f"interrupted after step {session.step}; the state is saved",
-                       where=str(session.run), hint=f"pcinv train --resume {session.run}")
+def _draw(learner: Learner, seed: tuple[int, ...], pairs: int, step: int) -> Any:
+    return learner.draw((*seed, step), pairs)
