@@ -21,7 +21,7 @@ def check_lidar(model: nn.Module, name: str, dtype: torch.dtype, seed: int) -> I
     """
     network: Any = model.eval()
     generator = torch.Generator().manual_seed(seed)
-    scans = [_scan(generator).to(dtype) for _ in range(_SCANS)]
+    scans = [make_scan(generator).to(dtype) for _ in range(_SCANS)]
     device = next(model.parameters()).device
     errors = {"permutation": 0.0, "batch": 0.0}
 
@@ -48,7 +48,7 @@ def check_lidar(model: nn.Module, name: str, dtype: torch.dtype, seed: int) -> I
         smallest_margin=float("inf"))
 
 
-def _scan(generator: torch.Generator) -> Tensor:
+def make_scan(generator: torch.Generator) -> Tensor:
     """Return (N, 4) points of a ground and of boxes on it."""
     flat = (torch.rand(_POINTS // 2, 3, generator=generator) - 0.5) * torch.tensor([80.0, 80, 0.1])
     boxes = torch.randn(_POINTS // 2, 3, generator=generator) + (

@@ -14,6 +14,9 @@ from pcinv.errors import ConfigError, DeviceError
 def pick_device(name: str) -> torch.device:
     """Return the device of "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
 
+    On a GPU convolutions then multiply in float32, as matrices do, not in TF32: its 10 bits would
+    cost what the networks promise.
+
     Raises
     ------
     DeviceError for a device that is not there.
@@ -31,6 +34,8 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"device '{name}' is not supported", where="device",
                           hint="auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return device
 
 
