@@ -37,7 +37,8 @@ def _names(kind: str) -> params.Name:
 @click.option("--task", "tasks", type=_names("task"), multiple=True, metavar="NAME",
               help="probe, segmentation, detection; may be repeated.  [default: all]")
 @click.option("--start", "starts", type=_names("start"), multiple=True, metavar="NAME",
-              help="scratch, contrast, all; may be repeated.  [default: all three]")
+              help="scratch, contrast, rotation, flow, contrast-rotation, contrast-flow, all; may "
+              "be repeated.  [default: scratch, contrast, all]")
 @click.option("--fractions", type=params.Shares(), metavar="X,X,...",
               help="Shares of the labels.  [default: 0.01,0.05,0.2,1]")
 @click.option("--dataset", type=params.SCANS, metavar="NAME",

@@ -22,8 +22,18 @@ from pcinv.engine.progress import Tick
 from pcinv.errors import UsageError, unknown_name
 from pcinv.models.pillar_bev import PillarBEV
 
-STARTS = {"scratch": None, "contrast": ("contrast",), "all": ("contrast", "rotation", "flow")}
+STARTS = {
+    "scratch": None,
+    "contrast": ("contrast",),
+    "all": ("contrast", "rotation", "flow"),
+    "rotation": ("rotation",),
+    "flow": ("flow",),
+    "contrast-rotation": ("contrast", "rotation"),
+    "contrast-flow": ("contrast", "flow"),
+}
 """Where a training begins: objectives of its pretraining, None where there was none."""
+MAIN = ("scratch", "contrast", "all")
+"""What is compared unless told otherwise; the others are for an ablation."""
 TASKS = ("probe", "segmentation", "detection")
 """`probe` is segmentation by a linear head on a backbone that stays as it is."""
 FRACTIONS = (0.01, 0.05, 0.2, 1.0)
@@ -78,7 +88,7 @@ def plan(tasks: Sequence[str] = (), starts: Sequence[str] = (), fractions: Seque
         if not 0 < fraction <= 1:
             raise UsageError(f"{fraction:g} is no share of labels", where="fractions",
                              hint="above 0, 1 at most")
-    tasks, starts, fractions = tasks or TASKS, starts or tuple(STARTS), fractions or FRACTIONS
+    tasks, starts, fractions = tasks or TASKS, starts or MAIN, fractions or FRACTIONS
     first = [Trial("pretraining", start) for start in starts if STARTS[start] is not None]
     probes = [Trial("probe", start) for start in starts if "probe" in tasks]
     return first + probes + [Trial(task, start, fraction) for fraction in sorted(fractions)

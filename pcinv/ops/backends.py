@@ -4,7 +4,8 @@ The defaults were chosen by measurement (benchmarks/ops.py). Neighbours: scipy's
 there, the fastest from 100,000 points on, and within a factor of two of the fastest below; pykdtree
 and open3d win for few neighbours in small clouds and lose elsewhere, so they have no backend.
 Samples: a loop compiled by numba, exact and faster than torch_quickfps and fpsample below 10,000
-points; those two decide in float32 and leave the exact sequence.
+points; those two decide in float32 and leave the exact sequence. On CUDA neighbours are found in
+plain torch, and samples by the same loop on the CPU.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FPS: dict[str, Fps] = {
     "quickfps": extras.quickfps,
     "cluster": extras.cluster_fps,
 }
-CPU_ONLY = ("scipy", "numba")
+CPU_ONLY = ("scipy",)
 
 
 def knn_backend(name: str, device: torch.device) -> Knn:
@@ -48,7 +49,8 @@ def knn_backend(name: str, device: torch.device) -> Knn:
     UnknownNameError : there is no such backend.
     DeviceError : it does not work on this device.
     """
-    return KNN[_choose(name, "scipy", list(KNN), device)]
+    default = "scipy" if device.type == "cpu" else "reference"
+    return KNN[_choose(name, default, list(KNN), device)]
 
 
 def fps_backend(name: str, device: torch.device) -> Fps:
@@ -56,9 +58,9 @@ def fps_backend(name: str, device: torch.device) -> Fps:
     return FPS[_choose(name, "numba", list(FPS), device)]
 
 
-def _choose(name: str, on_cpu: str, known: list[str], device: torch.device) -> str:
+def _choose(name: str, default: str, known: list[str], device: torch.device) -> str:
     if name == "auto":
-        return on_cpu if device.type == "cpu" else "reference"
+        return default
     if name not in known:
         raise unknown_name("backend", name, ["auto", *known])
     if name in CPU_ONLY and device.type != "cpu":
@@ -96,9 +98,9 @@ def available_backends() -> list[Backend]:
 
 
 NOTES = {
-    "reference": "exact, torch, any device; the default on CUDA",
+    "reference": "exact, torch, any device; the default for neighbours on CUDA",
     "scipy": "exact, k-d tree, CPU",
-    "numba": "exact, CPU",
+    "numba": "exact, on the CPU for any device",
     "quickfps": "torch_quickfps: decides in float32",
     "cluster": "torch_cluster: which of equally distant points is left to it",
 }

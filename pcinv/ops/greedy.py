@@ -1,5 +1,8 @@
 """Farthest point sampling on the CPU, equal to the reference index for index.
 
+Clouds on a GPU come over and go back: there each sample would cost ten launches, and a launch takes
+longer than the compiled loop takes for a sample.
+
 Points come in canonical order, so that the first of equal distances is the one to take. A cloud of
 moderate size is sampled by a compiled loop over all points. In a large one each round takes the
 points that are farthest from the samples so far, and samples among these alone: the rest is below
@@ -38,8 +41,8 @@ class Floor(NamedTuple):
 
 def farthest_point_sample(points: torch.Tensor, m: int) -> torch.Tensor:
     """Return (B, m) positions for centred float64 clouds in canonical order, from position 0 on."""
-    rows = parallel(lambda cloud: _sample(cloud, m), list(points.numpy()))
-    return torch.from_numpy(np.stack(rows))
+    rows = parallel(lambda cloud: _sample(cloud, m), list(points.cpu().numpy()))
+    return torch.from_numpy(np.stack(rows)).to(points.device)
 
 
 def _sample(cloud: Floats, m: int) -> Indices:

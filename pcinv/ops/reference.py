@@ -18,7 +18,7 @@ from pcinv.ops.order import (
     squared_distance,
 )
 
-MAX_BYTES = 2**27
+MAX_BYTES, MAX_BYTES_ON_GPU = 2**27, 2**30
 """Memory ceiling of the temporary arrays of one chunk."""
 BYTES_A_PAIR = 40
 """Float64 difference, its square, the running sum, the key, and what top-k copies."""
@@ -26,29 +26,36 @@ BYTES_A_PAIR = 40
 
 def knn(
     query: Float[Tensor, "b m 3"], points: Float[Tensor, "b n 3"], k: int, *,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> tuple[Float[Tensor, "b m k"], Int[Tensor, "b m k"]]:
     """Return squared distances and indices of the k nearest, ties in canonical order.
 
     query, points : (B, M, 3) and (B, N, 3) float64, centred.
-    max_bytes : ceiling of temporary memory, below which the rows are taken in chunks.
+    max_bytes : ceiling of temporary memory, below which clouds and rows are taken in chunks; a
+        batch of small clouds is one chunk, since a GPU waits for each of many small operations.
     """
-    count = points.shape[1]
+    many, count = points.shape[:2]
     order = canonical_order(points)
     bits = rank_bits(count)
     index = torch.empty(*query.shape[:2], k, dtype=torch.int64, device=points.device)
-    rows = max(1, max_bytes // (BYTES_A_PAIR * count))
+    if max_bytes is None:
+        max_bytes = MAX_BYTES if points.device.type == "cpu" else MAX_BYTES_ON_GPU
+    pairs = max(1, max_bytes // BYTES_A_PAIR)
+    clouds = max(1, min(many, pairs // (count * query.shape[1])))  # at a time
+    rows = max(1, min(query.shape[1], pairs // (clouds * count)))
     ranks = torch.arange(count, device=points.device)
-    for b in range(len(points)):
-        x, y, z = points[b, order[b]].T.contiguous()
+    for b in range(0, many, clouds):
+        some = order[b : b + clouds]
+        x, y, z = points[b : b + clouds].gather(1, some[..., None].expand(-1, -1, 3)).unbind(-1)
         for start in range(0, query.shape[1], rows):
-            part = query[b, start : start + rows, :, None]
-            dist2 = (part[:, 0] - x).square_()
-            dist2 += (part[:, 1] - y).square_()
-            dist2 += (part[:, 2] - z).square_()
-            key = pack(dist2, ranks, bits).topk(k, dim=1, largest=False).values
-            index[b, start : start + rows] = order[b, key & ((1 << bits) - 1)]
-    batch = torch.arange(len(points), device=points.device)[:, None, None]
+            part = query[b : b + clouds, start : start + rows, :, None]
+            dist2 = (part[:, :, 0] - x[:, None]).square_()
+            dist2 += (part[:, :, 1] - y[:, None]).square_()
+            dist2 += (part[:, :, 2] - z[:, None]).square_()
+            key = pack(dist2, ranks, bits).topk(k, dim=2, largest=False).values
+            place = (key & ((1 << bits) - 1)).flatten(1)
+            index[b : b + clouds, start : start + rows] = some.gather(1, place).view_as(key)
+    batch = torch.arange(many, device=points.device)[:, None, None]
     return squared_distance(query[:, :, None], points[batch, index]), index
 
 

@@ -18,8 +18,10 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 @pytest.fixture(autouse=True)
-def _device():
-    return pick_device("cuda")
+def _device(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # what it is set back to
+    pick_device("cuda")
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def surface(count, seed, dtype=torch.float32):
@@ -59,9 +61,11 @@ def test_shapes(name, task, dtype):
     told = {"category": torch.tensor([0, 2])} if task == "part_segmentation" else {}
     expected, found = (answer for answer, _ in on_both(
         make(name, task, dtype).eval(), xyz, normal, **told))
-    if task == "normals":  # of either sign
+    limit = TOLERANCE[dtype]
+    if task == "normals":  # of either sign, and short before they are made units
         found = found * (found.cpu() * expected).sum(-1, keepdim=True).sign().to(found)
-    assert difference(found.detach(), expected.detach()) < TOLERANCE[dtype]
+        limit *= 10
+    assert difference(found.detach(), expected.detach()) < limit
 
 
 @pytest.mark.parametrize(("name", "task"), SHAPE)
@@ -74,7 +78,7 @@ def test_gradients_of_shapes(name, task):
             part.p = 0.0
     gradients = []
     for answer, each in on_both(model, xyz, normal, **told):
-        answer.square().mean().backward()
+        (answer[..., 0] ** 2).mean().backward()  # normals are units: not of all of them
         gradients.append([p.grad for p in each.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 0
     largest = max(float(g.abs().max()) for g in gradients[0])

@@ -187,10 +187,11 @@ class TestIndependence:
 
     def test_loops_of_torch_give_the_same(self):
         model, one = make(), describe(make(), *self.given)
+        flags = torch.backends.cudnn
+        before = flags.allow_tf32, flags.enabled
         for chunk in (None, 70):
             assert change(module._describe_by_torch(model, *self.given, 1600.0, chunk), one) < 1e-5
-        flags = torch.backends.cudnn
-        assert flags.allow_tf32 and flags.enabled
+        assert (flags.allow_tf32, flags.enabled) == before
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
     def test_a_gpu_gives_the_same(self):

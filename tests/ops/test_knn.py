@@ -169,6 +169,11 @@ def test_reference_in_chunks_is_the_reference():
     whole = reference.knn(xyz, xyz, 4)
     small = reference.knn(xyz, xyz, 4, max_bytes=reference.BYTES_A_PAIR * 90 * 7)
     assert torch.equal(whole[1], small[1]) and torch.equal(whole[0], small[0])
+    many, _ = centre(torch.randn(5, 90, 3), torch.randn(5, 90, 3))
+    alone = [reference.knn(cloud[None], cloud[None], 4)[1] for cloud in many]
+    for pairs in (90 * 90 * 5, 90 * 90 * 2, 90 * 100):  # all at once, by two, one and a piece
+        found = reference.knn(many, many, 4, max_bytes=reference.BYTES_A_PAIR * pairs)[1]
+        assert torch.equal(found, torch.cat(alone))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
