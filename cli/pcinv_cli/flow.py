@@ -17,16 +17,20 @@ def _methods() -> tuple[str, ...]:
     return METHODS
 
 
-@verb("flow", "Estimate how each point of a scan moves until another one, without training.", (
+@verb("flow", "Estimate how each point of a scan moves until another one, without labels.", (
     ("pcinv flow 000000.bin 000001.bin -o flow.npz", "poses are taken from the sequence around"),
-    ("pcinv flow a.ply b.ply -o moving.ply", "the first scan with columns flow, moving, cluster"),
+    ("pcinv flow a.ply b.ply --method student -o moving.ply",
+     "at once; the first scan with columns flow, moving, cluster"),
     ("pcinv flow A.feather B.feather --view", "with labels it says how far it is off"),
 ), output={"metavar": "FILE", "help": "Arrays in a .npz, or the first scan with columns in any "
-           "format of clouds."}, force={})
+           "format of clouds."}, force={}, device={})
 @click.argument("first", type=click.Path(), metavar="A")
 @click.argument("second", type=click.Path(), metavar="B")
 @click.option("--method", type=params.Name("method", _methods), default="floxels", metavar="NAME",
-              help="floxels, fast_nsf, or ego: nothing moves but the sensor.")
+              help="floxels, student: the network that it has taught, fast_nsf, or ego: "
+              "nothing moves but the sensor.")
+@click.option("--weights", type=params.RUN, metavar="RUN|FILE",
+              help="A student of yours.  [default: the one that comes with pcinv]")
 @click.option("--around", type=click.IntRange(0), default=2, metavar="N",
               help="More scans on either side that floxels looks at, where there are some.")
 @click.option("--layout", type=params.LAYOUT, metavar="NAME",
@@ -34,7 +38,7 @@ def _methods() -> tuple[str, ...]:
 @click.option("--view", is_flag=True, help="Show what moves, with arrows.")
 @click.option("--screenshot", type=click.Path(), metavar="FILE", help="The same as a picture.")
 def command(talk: Talk, first: str, second: str, output: str | None, force: bool, view: bool,
-            screenshot: str | None, **options: Any) -> Outcome:
+            screenshot: str | None, device: str | None, **options: Any) -> Outcome:
     """Estimate, write, show, and say what moves."""
     from pathlib import Path
 
@@ -44,7 +48,8 @@ def command(talk: Talk, first: str, second: str, output: str | None, force: bool
     for path in (output, screenshot):
         if path is not None:
             check_place(Path(path), force=force)
-    found = pcinv.flow(first, second, callback=lambda stage: talk.say(f"{stage} ..."), **options)
+    found = pcinv.flow(first, second, device=device or "auto", **options,
+                       callback=lambda stage: talk.say(f"{stage} ..."))
     if found.ego_from == "scans" and talk.progress:
         talk.say("no poses: the sensor's own motion is found from the two scans")
     if output is not None:

@@ -53,6 +53,8 @@ _FLAGS = {"backbone": "model.backbone", "task": "model.task", "preset": "model.p
 def command(talk: Talk, output: str | None, resume: str | None, config_file: str | None,
             settings: tuple[str, ...], dry_run: bool, force: bool, **options: Any) -> Outcome:
     """Resolve the configuration, train, measure on the test split, say what to run next."""
+    from pcinv.tasks import LIDAR_TASKS
+
     flags = {_FLAGS[name]: value for name, value in options.items()}
     config, sources = (resolve(config_file, settings, flags) if resume is None
                        else resumed_config(resume, config_file, settings, flags))
@@ -60,7 +62,7 @@ def command(talk: Talk, output: str | None, resume: str | None, config_file: str
         talk.say("training on the generated shapes; for a real data set: --dataset NAME --root DIR "
                  "(pcinv data list)")
     is_matching = config.model.task == "matching"
-    is_lidar = config.model.task in ("pretraining", "segmentation", "detection")
+    is_lidar = config.model.task in LIDAR_TASKS
     if dry_run and is_lidar:
         from pcinv_cli.pretrain import _plan as plan_scans
 
@@ -154,6 +156,7 @@ def _matched(run: Any, config: Any) -> Outcome:
 def _measured(talk: Talk, run: Any, config: Any) -> Outcome:
     """Measure the run on the test split, turned as the protocol says and unturned."""
     from pcinv.engine.evaluator import evaluate
+    from pcinv.tasks import LIDAR_TASKS
 
     result = {"run": run.path, "weights": run.weights, "dataset": run.dataset,
               "rotation": run.rotation, "num_samples": run.num_samples, "metrics": run.metrics}
@@ -171,11 +174,15 @@ def _measured(talk: Talk, run: Any, config: Any) -> Outcome:
     except DatasetError as error:
         talk.warn("no-test-split", f"metrics are those of the validation part: {error.message}")
         lines = [f"validation, rotation {run.rotation}: {figures(run.metrics)}"]
-    is_lidar = config.model.task in ("segmentation", "detection")
-    following = [f"pcinv eval {run.path} --rotation z"] if is_lidar else [
-        f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}"]
-    if config.model.task != "pose" and not is_lidar:
-        following.append(f"pcinv predict {run.path} FILE")
+    task = config.model.task
+    if task == "flow":
+        following = [f"pcinv flow A B --method student --weights {run.path}"]
+    elif task in LIDAR_TASKS:
+        following = [f"pcinv eval {run.path} --rotation z"]
+    else:
+        following = [f"pcinv eval {run.path} --rotation so3", f"pcinv check {run.path}"]
+        if task != "pose":
+            following.append(f"pcinv predict {run.path} FILE")
 
     def show(talk: Talk) -> None:
         for line in lines:

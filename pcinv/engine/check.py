@@ -64,7 +64,8 @@ def check(
     place = pick_device(device)
     if name in LIDAR_NETWORKS:
         torch.manual_seed(seed)
-        made = create_model(name, task="segmentation", preset=preset, num_classes=19)
+        made = create_model(name, task=LIDAR_NETWORKS[name].tasks[-1], preset=preset,
+                            num_classes=19)
         return check_lidar(made.to(place, _DTYPES[dtype]), name, _DTYPES[dtype], seed)
     task = "pose" if name in POSE_NETWORKS else task
     num_categories = 0

@@ -14,9 +14,10 @@ _POINTS, _SCANS = 3000, 6
 
 
 def check_lidar(model: nn.Module, name: str, dtype: torch.dtype, seed: int) -> InvarianceReport:
-    """Return the worst relative change of the features at points over orders and batch mates.
+    """Return the worst relative change of what is said of points over orders and batch mates.
 
-    Nothing is promised of turns and shifts: features are to follow these, see
+    That is features at points, or their flow until a scan that follows. Nothing is promised of
+    turns and shifts: features are to follow these, see
     `pcinv.engine.lidar_eval.measure_equivariance`. The scans are made of flat ground and boxes.
     """
     network: Any = model.eval()
@@ -25,11 +26,20 @@ def check_lidar(model: nn.Module, name: str, dtype: torch.dtype, seed: int) -> I
     device = next(model.parameters()).device
     errors = {"permutation": 0.0, "batch": 0.0}
 
+    is_flow = getattr(network, "task", "") == "flow"
+    if is_flow:  # it starts by saying that nothing moves
+        torch.nn.init.normal_(network.head[-1].weight, generator=generator)
+    step = torch.tensor([1.0, 0.2, 0.0, 0.0], dtype=dtype)
+
     def features(batch: list[Tensor], count: int) -> Tensor:
+        seen = ScanBatch.of([scan.to(device) for scan in batch])
         with torch.inference_mode():
-            found: Tensor = network.forward_features(
-                ScanBatch.of([scan.to(device) for scan in batch])).points[:count]
-        return found.cpu()
+            if is_flow:
+                after = ScanBatch.of([(scan + step).to(device) for scan in batch])
+                found: Tensor = network(seen, after)
+            else:
+                found = network.forward_features(seen).points
+        return found[:count].cpu()
 
     for k, scan in enumerate(scans):
         truth = features([scan], len(scan))
@@ -42,7 +52,8 @@ def check_lidar(model: nn.Module, name: str, dtype: torch.dtype, seed: int) -> I
             errors[kind] = max(errors[kind], error)
     worst, tolerance = max(errors.values()), TOLERANCES[dtype]
     return InvarianceReport(
-        backbone=name, task="features of points", dtype=str(dtype).removeprefix("torch."),
+        backbone=name, task="flow" if is_flow else "features of points",
+        dtype=str(dtype).removeprefix("torch."),
         errors=errors, max_error=worst, tolerance=tolerance, passed=worst <= tolerance,
         num_clouds=len(scans), num_rotations=0, tied_clouds=0, tied_rotations=0, tied_error=0.0,
         smallest_margin=float("inf"))

@@ -43,7 +43,7 @@ class ModelConfig:
     backbone: str = "risurconv"
     preset: str | None = None
     task: Literal["classification", "part_segmentation", "normals", "matching", "pose",
-                  "pretraining", "segmentation", "detection"] = "classification"
+                  "pretraining", "segmentation", "detection", "flow"] = "classification"
     overrides: Tree = Field(default_factory=dict)
     head: Literal["linear", "matryoshka", "relative"] = "linear"
     head_options: Tree = Field(default_factory=dict)
@@ -141,7 +141,8 @@ class PretrainConfig:
     target : "ema" follows slowly; "online" is the encoder itself, gradients and all.
     predictor : a network between the encoder and the target. Without it and with the target online
         features collapse: to see that this is noticed.
-    flow_method : where scans come without flow, how it is computed, of `pcinv.flow`.
+    flow_method : where scans come without flow, how it is computed, of `pcinv.flow`; of a network
+        of flow the teacher, and "labels" are the data's own.
     """
 
     contrast: NotNegative = 1.0
@@ -153,7 +154,7 @@ class PretrainConfig:
     ema: Annotated[float, Field(ge=0, le=1)] = 0.99
     target: Literal["ema", "online"] = "ema"
     predictor: bool = True
-    flow_method: Literal["floxels", "fast_nsf", "ego"] = "floxels"
+    flow_method: Literal["floxels", "fast_nsf", "ego", "labels"] = "floxels"
 
 
 @dataclass(frozen=True, config=_STRICT)

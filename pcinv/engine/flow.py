@@ -24,7 +24,7 @@ from pcinv.sceneflow.floxels import fit_floxels
 from pcinv.sceneflow.rigid import rigid_flow
 from pcinv.types import PointCloud, Scan
 
-METHODS = ("floxels", "fast_nsf", "ego")
+METHODS = ("floxels", "student", "fast_nsf", "ego")
 RANGE = 51.2
 """Half the side of the square around the sensor in which motion is looked for, metres."""
 _INTERVAL_S = 0.1
@@ -88,9 +88,10 @@ class SceneFlow:
 def flow(
     first: str | Path | Scan | Placed, second: str | Path | Scan | Placed, *,
     method: str = "floxels", around: int = 2, layout: str | None = None,
+    weights: str | Path | None = None, device: str = "auto",
     callback: Callable[[str], None] | None = None,
 ) -> SceneFlow:
-    """Estimate how the points of a scan move until another one, without labels or training.
+    """Estimate how the points of a scan move until another one, without labels.
 
     Parameters
     ----------
@@ -98,20 +99,32 @@ def flow(
         from the sequence that a file lies in; where there are none the sensor's motion is found
         from the scans themselves.
     method : "floxels", a voxel grid fitted to the scans around, with one rigid motion for each
-        piece that moves; "fast_nsf", a network of coordinates; "ego", where nothing moves.
+        piece that moves; "student", a network that it has taught, which answers at once;
+        "fast_nsf", a network of coordinates; "ego", where nothing moves.
     around : scans before the first and after it that Floxels looks at, where the sequence has
         them; the second one always is.
     layout : of the sequence; recognised where None.
+    weights : run folder or file of a student; the one that comes with pcinv where None. It says
+        nothing of points beyond 38.4 m (x or y), which then stand still.
+    device : of the student: "auto", "cpu" or "cuda".
     callback : called with the name of each stage as it begins.
 
     Raises
     ------
-    UnknownNameError for a method, UsageError for twice the same scan.
+    UnknownNameError for a method, UsageError for twice the same scan, or weights of no student.
+    CheckpointError for weights that are not there or damaged, DeviceError for a device.
     InputError where a scan has too few points off the ground, or the sensor's motion is not found.
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS, where="method")
+    if weights is not None and method != "student":
+        raise UsageError(f"{method} has no weights", where="weights", hint="method student")
     clock = _Clock(callback)
+    if method == "student":
+        from pcinv.engine.student import load_student
+
+        with clock("network"):
+            student = load_student(weights, device)
     with clock("read"):
         a, b = place(first, layout), place(second, layout)
     if a.sequence is not None and b.sequence is not None and a.index == b.index:
@@ -128,7 +141,7 @@ def flow(
     if method != "ego":
         rows = np.flatnonzero(~ground & (np.abs(xyz[:, :2]).max(axis=1) < RANGE))
         with clock("other scans"):
-            others = {1: _off_ground(b.scan)}
+            others = {1: off_ground(b.scan)}
             if method == "floxels":
                 more = _around(a, b, around, T_second_first)
                 names += list(more)
@@ -141,6 +154,11 @@ def flow(
             if method == "floxels":
                 fit = fit_floxels(moved[rows], others)
                 residual[rows], cluster[rows] = fit.flow, fit.cluster
+            elif method == "student":
+                from pcinv.engine.student import ask
+
+                residual[rows] = ask(student, moved[rows], others[1])
+                cluster[rows] = cluster_points(moved[rows])
             else:
                 residual[rows] = fit_fast_nsf(moved[rows], others[1])[0]
                 cluster[rows] = cluster_points(moved[rows])
@@ -217,6 +235,15 @@ def score(
     a: Placed, found: Float[np.ndarray, "n 3"], rigid: Float[np.ndarray, "n 3"], interval_s: float
 ) -> dict[str, Any]:
     """Return the figures of a flow of a labelled scan: points in 70 x 70 m, off the ground."""
+    sums = FlowScore(interval_s)
+    count_in(sums, a, found, rigid)
+    return sums.compute()
+
+
+def count_in(
+    sums: FlowScore, a: Placed, found: Float[np.ndarray, "n 3"], rigid: Float[np.ndarray, "n 3"]
+) -> None:
+    """Add the flow of a labelled scan to the sums: points in 70 x 70 m, off the ground."""
     scan = a.scan
     counted = is_close(scan.xyz)
     if scan.is_ground is not None:
@@ -226,9 +253,7 @@ def score(
         of_class = np.append(meta_classes(list(a.sequence.class_names)), 0)  # -1: no class
         category = of_class[scan.label]
     truth = scan.flow if scan.flow is not None else np.full((len(scan), 3), np.nan)
-    sums = FlowScore(interval_s)
     sums.add(found, truth, rigid, category, counted)
-    return sums.compute()
 
 
 def _around(
@@ -248,12 +273,13 @@ def _around(
         if scan.T_world_sensor is None or base is None:
             continue
         motion = T_second_first @ np.linalg.inv(base) @ scan.T_world_sensor
-        points = _off_ground(scan)
+        points = off_ground(scan)
         found[scan.name] = offset, points @ motion[:3, :3].T + motion[:3, 3]
     return found
 
 
-def _off_ground(scan: Scan) -> Float[np.ndarray, "m 3"]:
+def off_ground(scan: Scan) -> Float[np.ndarray, "m 3"]:
+    """Return the points of a scan that are not the ground's."""
     xyz = scan.xyz.astype(np.float64)
     points: np.ndarray = xyz[~is_ground(scan.xyz)]
     return points

@@ -31,8 +31,10 @@ from pcinv.engine.seed import seed_all
 from pcinv.engine.session import Session
 from pcinv.engine.signals import StopRequest
 from pcinv.engine.steps import ahead, descend, interrupted, one_process
+from pcinv.engine.student import FlowLearner
 from pcinv.errors import CheckpointError, ConfigError
 from pcinv.models.pillar_bev import PillarBEV
+from pcinv.models.pillar_flow import PillarFlow
 from pcinv.models.registry import LIDAR_NETWORKS
 from pcinv.tasks import Labels
 
@@ -95,19 +97,22 @@ def load_pools(config: Config) -> tuple[ScanPool, ScanPool | None]:
     return load_scans(config, "train", reach), held
 
 
-def _build(config: Config, labels: Labels) -> PillarBEV:
+def _build(config: Config, labels: Labels) -> PillarBEV | PillarFlow:
     network = build_model(config, labels if labels.class_names else Labels(("",)), 0)
-    if not isinstance(network, PillarBEV):
+    if not isinstance(network, PillarBEV | PillarFlow):
         raise ConfigError(f"{config.model.backbone} is no network of LiDAR scans",
                           where="model.backbone", hint=" or ".join(LIDAR_NETWORKS))
     return network
 
 
-def start_from(network: PillarBEV, source: str) -> None:
+def start_from(network: PillarBEV | PillarFlow, source: str) -> None:
     """Give a network the backbone of a run or weights file.
 
-    Raises CheckpointError for a backbone of other sizes.
+    Raises CheckpointError for a backbone of other sizes, ConfigError for a network that has none.
     """
+    if isinstance(network, PillarFlow):
+        raise ConfigError("a network of flow does not begin with another run", where="model.init",
+                          hint="pillar_bev does")
     weights = load_weights(source, "last")
     theirs = {name.removeprefix("backbone."): value for name, value in weights.tensors.items()
               if name.startswith("backbone.")}
@@ -153,7 +158,7 @@ def train_lidar(
         sums = learner.new_state(device) if sums is None else sums
         start, first = time.perf_counter(), session.batch
         model.train()
-        if getattr(network.hyper, "probe", False):
+        if isinstance(network, PillarBEV) and network.hyper.probe:
             network.backbone.eval()
         order = order_of(learner.rows, steps * size, (config.seed, _ORDER, epoch))
         draw = functools.partial(_draw, learner, (config.seed, _VIEWS, epoch), order, size)
@@ -187,8 +192,10 @@ def train_lidar(
     return len(learner.rows)
 
 
-def _learner(config: Config, network: PillarBEV, scans: ScanPool, held: ScanPool | None,
-             labels: Labels, run: Path) -> Learner:
+def _learner(config: Config, network: PillarBEV | PillarFlow, scans: ScanPool,
+             held: ScanPool | None, labels: Labels, run: Path) -> Learner:
+    if isinstance(network, PillarFlow):
+        return FlowLearner(config, network, scans, held, run / FLOWS)
     if config.model.task == "pretraining":
         flows = FlowStore(run / FLOWS, config.pretrain.flow_method)
         return PretrainLearner(config, network, scans, held, flows)

@@ -20,8 +20,10 @@ from pcinv.engine.lidar_tasks import measure_detection, measure_segmentation
 from pcinv.engine.lidar_views import View, draw_yaw
 from pcinv.engine.loading import LoadedModel, check_labels, load_model
 from pcinv.engine.pretrain_steps import PretrainLearner
+from pcinv.engine.student import measure_student
 from pcinv.errors import UsageError
 from pcinv.models.pillar_bev import PillarBEV
+from pcinv.models.pillar_flow import PillarFlow
 from pcinv.nn.pillars import ScanBatch
 from pcinv.tasks import detection, segmentation
 
@@ -51,7 +53,7 @@ def evaluate_lidar(
     """
     loaded = target if isinstance(target, LoadedModel) else load_model(target, which=which)
     meta, network = loaded.meta, loaded.model
-    if not isinstance(network, PillarBEV):
+    if not isinstance(network, PillarBEV | PillarFlow):
         raise UsageError(f"{meta.config.model.backbone} is no network of LiDAR scans",
                          where=str(target), hint="pcinv.evaluate measures all kinds")
     rotation = "none" if rotation is None else rotation
@@ -75,7 +77,12 @@ def evaluate_lidar(
 
     per_class: dict[str, float] = {}
     confusion = None
-    if task == "segmentation":
+    if isinstance(network, PillarFlow):
+        if rotation != "none":
+            raise UsageError("pairs of scans are measured as they are", where="rotation",
+                             hint="none")
+        metrics = measure_student(network, pool, watch=watch)
+    elif task == "segmentation":
         state = measure_segmentation(network, pool, labels, views, watch=watch)
         metrics, per_class = segmentation.compute(state), segmentation.per_class(state, labels)
         confusion = state["confusion"].tolist()

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pcinv.engine.files import make_folder, write_atomic
-from pcinv.engine.flow import flow
+from pcinv.engine.flow import Placed, flow
 from pcinv.engine.lidar_scans import ScanPool
 from pcinv.errors import InputError
 from pcinv.types import Scan
@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 class FlowStore:
     """Flows of scans towards the next ones.
 
-    folder : of those that are computed.  method : how, of `pcinv.flow`.
+    folder : of those that are computed.  method : how, of `pcinv.flow`; "labels": not at all.
+    known : the scan's own flow is taken where it is known.
     """
 
-    def __init__(self, folder: Path, method: str) -> None:
-        self.folder, self.method = folder, method
+    def __init__(self, folder: Path, method: str, known: bool = True) -> None:
+        self.folder, self.method, self.known = folder, method, known or method == "labels"
 
     def towards(self, pool: ScanPool, row: int) -> tuple[Scan, Float[np.ndarray, "n 3"]]:
         """Return the scan before one of a pool, and how its points move until that one.
@@ -39,26 +40,29 @@ class FlowStore:
         before = pool.before(row)
         if before is None:
             return pool[row], np.zeros((len(pool[row]), 3), np.float32)
-        if before.flow is not None:
+        if before.flow is not None and self.known:
             return before, before.flow
-        sequence = pool.places[row][0]
+        if self.method == "labels":
+            return before, np.full((len(before), 3), np.nan, np.float32)
+        sequence, index = pool.places[row]
         name = f"{pool.sequences[sequence].name}-{before.name}-{self.method}.npy".replace("/", "_")
         file = self.folder / name
         kept = _read(file, len(before))
         if kept is None:
-            kept = self._computed(before, pool[row])
+            of = pool.sequences[sequence]
+            kept = self._computed(Placed(before, of, index - 1), Placed(pool[row], of, index))
             make_folder(self.folder)
             buffer = io.BytesIO()
             np.save(buffer, kept, allow_pickle=False)
             write_atomic(file, buffer.getvalue())
         return before, kept.astype(np.float32)
 
-    def _computed(self, before: Scan, after: Scan) -> Float[np.ndarray, "n 3"]:
+    def _computed(self, before: Placed, after: Placed) -> Float[np.ndarray, "n 3"]:
         try:
             found = flow(before, after, method=self.method).flow
         except InputError as error:
-            logger.warning("no flow of %s: %s", before.name, error.message)
-            found = np.full((len(before), 3), np.nan)
+            logger.warning("no flow of %s: %s", before.scan.name, error.message)
+            found = np.full((len(before.scan), 3), np.nan)
         return found.astype(np.float16)
 
 

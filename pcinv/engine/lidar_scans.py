@@ -67,7 +67,7 @@ class ScanPool:
 
         Raises DatasetError where the scans have no labels for it.
         """
-        if task == "pretraining":
+        if task in ("pretraining", "flow"):
             return Labels(())
         first = self[0]
         if task == "segmentation":

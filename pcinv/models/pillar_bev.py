@@ -17,15 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcinv.errors import ConfigError
 from pcinv.nn.bev_unet import BevUNet
 from pcinv.nn.lidar_heads import CentreHead, Centres, PretrainHeads, SegmentationHead, follow
 from pcinv.nn.overrides import with_overrides
-from pcinv.nn.pillars import Grid, PillarEncoder, ScanBatch, sample_map
+from pcinv.nn.pillars import Grid, PillarEncoder, ScanBatch, check_map, sample_map
 
 TASKS = ("pretraining", "segmentation", "detection")
-MAX_CELLS = 1024
-"""Along a side of the map."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +145,5 @@ def build(
     Raises ConfigError for sizes that make no map.
     """
     hyper = with_overrides(PRESETS[preset], overrides, name)
-    side = 2 * hyper.reach / hyper.cell if hyper.cell > 0 else 0.0
-    if not 8 <= side <= MAX_CELLS or abs(side / 8 - round(side / 8)) > 1e-6:
-        raise ConfigError(f"{side:g} cells along a side of the map", where="model.reach",
-                          hint=f"2 reach / cell is a multiple of 8, {MAX_CELLS} at most")
-    if len(hyper.channels) != 4 or min(hyper.channels) < 8 or any(c % 8 for c in hyper.channels):
-        raise ConfigError(f"channels are {list(hyper.channels)}", where="model.channels",
-                          hint="four multiples of 8")
+    check_map(hyper.reach, hyper.cell, hyper.channels)
     return PillarBEV(hyper, task, num_classes)

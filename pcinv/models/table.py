@@ -267,6 +267,27 @@ LIDAR_NETWORKS: dict[str, BackboneSpec] = {
             },
             limits="where in the world a scan is, on purpose",
         ),
+        BackboneSpec(
+            name="pillar_flow",
+            title="PillarFlow: scene flow of two LiDAR scans at once, taught without labels",
+            module="pillar_flow",
+            paper="FastFlow3D: Jund et al., RA-L 2022, arXiv 2103.01306; taught as ZeroFlow, "
+                  "arXiv 2305.10424; the light form is ours",
+            symmetry="none",
+            tasks=("flow",),
+            presets={"light": "for a CPU: 77 m around the sensor, cells of 0.4 m",
+                     "large": "102 m around the sensor, cells of 0.2 m, more channels"},
+            min_points=1,
+            recipe={
+                "model": {"task": "flow"},
+                "data": {"dataset": "lidar_sim", "num_points": 16384, "protocol": "none/none",
+                         "options": {"streets": 24, "scans": 12, "beams": 64, "columns": 1024}},
+                "optim": {"lr": 2e-3, "weight_decay": 0.01, "warmup_epochs": 0.5,
+                          "label_smoothing": 0.0, "grad_clip": 5.0},
+                "train": {"epochs": 20, "batch_size": 4},
+            },
+            limits="which way a street runs, on purpose",
+        ),
     )
 }
 """Networks of LiDAR scans, metres and z up: `ScanBatch` goes in, see `pcinv.nn.pillars`."""

@@ -15,8 +15,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pcinv.errors import ShapeError
+from pcinv.errors import ConfigError, ShapeError
 from pcinv.ops.ragged import to_padded
+
+MAX_CELLS = 1024
+"""Along a side of the map."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,17 @@ class Grid(NamedTuple):
         column, row = self.place(xyz).floor().long().unbind(1)
         height, width = self.shape
         return (scan * height + row) * width + column, self.on_map(xyz)
+
+
+def check_map(reach: float, cell: float, channels: tuple[int, ...]) -> None:
+    """Raise ConfigError for sizes that make no map, and channels that make no U-Net."""
+    side = 2 * reach / cell if cell > 0 else 0.0
+    if not 8 <= side <= MAX_CELLS or abs(side / 8 - round(side / 8)) > 1e-6:
+        raise ConfigError(f"{side:g} cells along a side of the map", where="model.reach",
+                          hint=f"2 reach / cell is a multiple of 8, {MAX_CELLS} at most")
+    if len(channels) != 4 or min(channels) < 8 or any(c % 8 for c in channels):
+        raise ConfigError(f"channels are {list(channels)}", where="model.channels",
+                          hint="four multiples of 8")
 
 
 class PillarEncoder(nn.Module):

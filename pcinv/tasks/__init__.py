@@ -14,6 +14,7 @@ from pcinv.nn.headed import Headed
 from pcinv.tasks import (
     classification,
     detection,
+    flow,
     matching,
     normals,
     part_segmentation,
@@ -45,8 +46,9 @@ TASKS = {
     "pretraining": Task(pretraining, "point_spread"),
     "segmentation": Task(segmentation, "miou_present"),
     "detection": Task(detection, "map"),
+    "flow": Task(flow, "dynamic_iou"),
 }
-LIDAR_TASKS = ("pretraining", "segmentation", "detection")
+LIDAR_TASKS = ("pretraining", "segmentation", "detection", "flow")
 """Of scans, which come in ragged batches; `pcinv.engine.lidar` is their engine."""
 
 

@@ -1,5 +1,7 @@
 """`pcinv info`, `view` and `data` on folders of LiDAR scans."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers.lidar_files import points, write_argoverse, write_kitti, write_nuscenes
@@ -90,3 +92,35 @@ def test_sets_of_sequences_are_listed_and_verified(ask, tmp_path):
     write_kitti(tmp_path / "k", 4)
     told = ask("data", "verify", "kitti-odometry", "--root", "k")["result"]
     assert told["counts"] == {"sequences": 1, "scans": 4} and told["ok"]
+
+
+def test_a_student_is_trained_measured_and_asked(ask, run, tmp_path):
+    settings = {"data.num_points": 400, "train.batch_size": 2, "data.val_fraction": 0.0,
+                "pretrain.flow_method": "labels", "model.overrides": {
+                    "reach": 19.2, "cell": 0.8, "channels": [8, 8, 16, 16], "hidden": 16},
+                "data.options": {"streets": 1, "scans": 2, "every": 2, "test_streets": 1,
+                                 "beams": 16, "columns": 256}}
+    words = [word for key, value in settings.items()
+             for word in ("--set", f"{key}={to_toml(value)}")]
+    folder = tmp_path / "run"
+    trained = ask("train", "--backbone", "pillar_flow", "--epochs", 1, "--device", "cpu",
+                  "-o", folder, *words)["result"]
+    assert trained["metrics"]["epe_foreground_dynamic_ego"] > 0
+    shown = run("eval", folder, "--device", "cpu")
+    assert shown.code == 0 and "epe_foreground_dynamic" in shown.out
+    ask("data", "make", "lidar_sim", "-o", tmp_path / "street", "--scans", 2, "--beams", 16)
+    a, b = sorted(tmp_path.glob("street/**/velodyne/*.bin"))[:2]
+    found = ask("flow", a, b, "--method", "student", "--weights", folder, "--device", "cpu")
+    assert found["result"]["method"] == "student" and found["result"]["ego_from"] == "poses"
+    assert found["result"]["scores"].keys() == {"student", "ego", "zero"}
+    told = ask("flow", a, b, "--weights", folder, code=2)
+    assert "has no weights" in told["error"]["message"]
+    told = ask("flow", a, b, "--method", "student", "--weights", tmp_path / "none", code=5)
+    assert "none" in str(told["error"])
+
+
+def to_toml(value):
+    """A TOML value: inline tables, lists, numbers."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {to_toml(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)

@@ -104,12 +104,27 @@ def test_networks_of_poses(name):
     assert difference(found.detach(), expected.detach()) < 1e-4
 
 
-@pytest.mark.parametrize("name", LIDAR_NETWORKS)
+def test_the_whole_list_is_compared():
+    assert set(LIDAR_NETWORKS) == {"pillar_bev", "pillar_flow"}
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_networks_of_scans(name, dtype):
+def test_flow_of_scans(dtype):
+    g = torch.Generator().manual_seed(9)
+    batch = ScanBatch.of([make_scan(g).to(dtype) for _ in range(2)])
+    after = ScanBatch(batch.points + 0.3, batch.offsets)
+    model = make("pillar_flow", "flow", dtype).eval()
+    torch.nn.init.normal_(model.head[-1].weight, generator=g)
+    there = copy.deepcopy(model).cuda()
+    expected, found = model(batch, after), there(batch.to("cuda"), after.to("cuda"))
+    assert difference(found.detach(), expected.detach()) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_features_of_scans(dtype):
     g = torch.Generator().manual_seed(9)
     scans = [make_scan(g).to(dtype) for _ in range(2)]
-    model = make(name, "segmentation", dtype).eval()
+    model = make("pillar_bev", "segmentation", dtype).eval()
     there = copy.deepcopy(model).cuda()
     expected = model.forward_features(ScanBatch.of(scans)).points
     found = there.forward_features(ScanBatch.of([scan.cuda() for scan in scans])).points
