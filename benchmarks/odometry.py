@@ -14,6 +14,7 @@ import resource
 import statistics
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def main() -> None:
 
         scans = lidar_sim(given.scans, given.seed, beams=given.beams, columns=given.columns,
                           rolling=given.rolling)
-    print("method       ms    t_rel %  deg/100 m  ATE m  step cm (median, most)  step deg  MiB")
+    print("method       ms    t_rel %  deg/100 m  ATE m  step cm (median, most)  step deg     "
+          "MiB after a fifth, at the end")
     run("pcinv", ours(scans, given.threads), scans.poses)
     try:
         run("kiss-icp", theirs(scans), scans.poses)
@@ -77,15 +79,25 @@ def theirs(scans: Iterable[pcinv.Scan]) -> Iterable[tuple[float, np.ndarray]]:
 
 def run(name: str, steps: Iterable[tuple[float, np.ndarray]], truth: np.ndarray) -> None:
     """Print the row of a method."""
-    times, poses = zip(*steps, strict=True)
+    times, poses, memory = [], [], []
+    for seconds, pose in steps:
+        times.append(seconds)
+        poses.append(pose)
+        memory.append(resident())
     found = np.stack(poses)
     segments, (metres, degrees) = drift(found, truth), step_errors(found, truth)
     t, r = segments.t_rel_percent, segments.r_rel_deg_per_100m
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"{name:<12}{1e3 * statistics.median(times):5.0f}  "
           f"{'-' if t is None else f'{t:.3f}':>7}  {'-' if r is None else f'{r:.4f}':>9}  "
           f"{absolute_error(found, truth)[0]:5.2f}  {np.median(metres) * 100:8.2f} "
-          f"{metres.max() * 100:8.2f}      {np.median(degrees):.3f} {degrees.max():.3f}  {peak}")
+          f"{metres.max() * 100:8.2f}      {np.median(degrees):.3f} {degrees.max():.3f}  "
+          f"{memory[len(memory) // 5]} {memory[-1]}")
+
+
+def resident() -> int:
+    """Return what this process holds now, MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 2**20
 
 
 if __name__ == "__main__":

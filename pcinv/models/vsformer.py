@@ -25,7 +25,7 @@ from pcinv.errors import ConfigError, InputError, ShapeError, unknown_name
 from pcinv.geometry.normals import estimate_normals
 from pcinv.geometry.pca_frames import PROPER_SIGNS, TILT, pca_frames
 from pcinv.nn.backbone import Features, forward_by_size
-from pcinv.nn.fused import chunks
+from pcinv.nn.fused import at_a_time, chunks
 from pcinv.nn.overrides import with_overrides
 from pcinv.nn.splat import CHANNELS, cameras, splat
 from pcinv.ops import record_margin
@@ -189,7 +189,7 @@ class VSFormer(nn.Module):
         """Return the vector of each cloud (B, 2 C), and those of its views (B, V, C)."""
         if self.training:
             return self.describe(self.pictures(xyz, normal))
-        step = max(1, CACHED_PIXELS // (self.num_views * self.hyper.pixels**2))
+        step = max(1, at_a_time(CACHED_PIXELS, xyz) // (self.num_views * self.hyper.pixels**2))
         described = [
             self.describe(self.pictures(xyz[part], None if normal is None else normal[part]))
             for part in chunks(len(xyz), step)]

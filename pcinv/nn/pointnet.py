@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcinv.errors import ConfigError
+from pcinv.nn.fused import at_a_time
 from pcinv.nn.heads import PointHead, RowHead
 from pcinv.nn.pooling import linear_norm_relu_max
 from pcinv.nn.rows import LinearNorm, Map, norm_affine
@@ -216,5 +217,5 @@ def _rows_maximum(x: Float[Tensor, "v n c"], weight: Tensor) -> Tensor:
     """Return the maximum over the points of W x, (V, D), some points at a time."""
     if torch.is_grad_enabled():
         return F.linear(x, weight).amax(1)
-    parts = [F.linear(part, weight).amax(1) for part in x.split(CACHED_ROWS, dim=1)]
+    parts = [F.linear(part, weight).amax(1) for part in x.split(at_a_time(CACHED_ROWS, x), dim=1)]
     return parts[0] if len(parts) == 1 else torch.stack(parts).amax(0)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pcinv.nn.fused import (
+    at_a_time,
     attend_norm_relu,
     attention_offsets,
     is_fused,
@@ -135,7 +136,7 @@ class OffsetAttention(nn.Module):
                 return x + F.relu(y, inplace=True)
             if self.training:
                 return attend_norm_relu(x, weight, bias, narrow, self.offset.norm)
-            step = max(1, _CACHED_WEIGHTS // (k * k))
+            step = max(1, at_a_time(_CACHED_WEIGHTS, x) // (k * k))
             parts = _attend_apart(x.split(step), weight, bias, narrow)
             return x + F.relu(torch.cat(parts) if len(parts) > 1 else parts[0], inplace=True)
 

@@ -24,7 +24,7 @@ from pcinv.geometry.features import safe_normalize
 from pcinv.geometry.pca_frames import Frames
 from pcinv.geometry.symmetric import eigh3
 from pcinv.nn.backbone import forward_by_size
-from pcinv.nn.fused import is_fused
+from pcinv.nn.fused import at_a_time, is_fused
 from pcinv.ops import record_margin
 from pcinv.ops.margins import tracking
 from pcinv.ops.threads import in_shares
@@ -236,7 +236,7 @@ def run_body(body: Any, views: Views, shared: Sequence[Tensor]) -> Tensor:
     shared : what all views of a cloud have in common, one entry a cloud.
     """
     v, n, _ = views.xyz.shape
-    step = max(1, CACHED_POINTS // n)
+    step = max(1, at_a_time(CACHED_POINTS, views.xyz) // n)
     look = body.frozen()
 
     def run(part: slice) -> Tensor:
