@@ -52,7 +52,7 @@ NOT_RUN = {
     "benchmark registration": "takes hours; tests/cli/test_benchmark_verb.py runs it on few pairs",
     "--weights RUN|embed|retrieval|--head": "tests/cli/test_search_verbs.py",
     "check --all|part-segmentation": "takes half an hour; tests/cli/test_trials_verb.py",
-    "pretrain|pillar_bev": "takes minutes; tests/cli/test_pretrain_verb.py",
+    "pretrain|pillar_": "takes minutes; tests/cli/test_pretrain_verb.py, test_sequence_verbs.py",
     "pcinv odometry|pcinv flow": "take scans of a LiDAR; tests/engine, tests/cli",
     "check roitr": "takes a minute; tests/engine/test_check_matching.py checks descriptors",
     "--method patch": "takes a descriptor; tests/registration/test_patches.py",
