@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("--beams", type=int, default=64)
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--methods", nargs="+",
-                        default=["floxels", "floxels, two scans", "fast_nsf"])
+                        default=["floxels", "floxels, two scans", "student", "fast_nsf"])
+    parser.add_argument("--weights", help="of the student")
     given = parser.parse_args()
     sums: dict[str, FlowScore] = {}
     times: dict[str, list[float]] = {}
@@ -36,7 +37,8 @@ def main() -> None:
         for method in given.methods:
             name, _, two = method.partition(",")
             begun = time.perf_counter()
-            found = pcinv.flow(first, second, method=name, around=0 if two else 2)
+            found = pcinv.flow(first, second, method=name, around=0 if two else 2,
+                               weights=given.weights if name == "student" else None)
             times.setdefault(method, []).append(time.perf_counter() - begun)
             add(sums, method, first, found.flow, found)
         add(sums, "ego", first, found.rigid, found)

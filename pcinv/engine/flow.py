@@ -134,7 +134,7 @@ def flow(
         T_second_first, ego_from = own_motion(a, b)
     xyz = a.scan.xyz.astype(np.float64)
     moved = xyz @ T_second_first[:3, :3].T + T_second_first[:3, 3]
-    names, interval_s = [a.scan.name, b.scan.name], _interval(a, b)
+    names, interval_s = [a.scan.name, b.scan.name], interval_of(a, b)
     residual, cluster = np.zeros_like(xyz), np.full(len(xyz), -1)
     with clock("ground"):
         ground = is_ground(a.scan.xyz)
@@ -285,7 +285,8 @@ def off_ground(scan: Scan) -> Float[np.ndarray, "m 3"]:
     return points
 
 
-def _interval(a: Placed, b: Placed) -> float:
+def interval_of(a: Placed, b: Placed) -> float:
+    """Return the seconds between two scans, a tenth where that is not known."""
     if a.scan.stamp is None or b.scan.stamp is None or a.scan.stamp == b.scan.stamp:
         return _INTERVAL_S
     return abs(b.scan.stamp - a.scan.stamp)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcinv.engine.config import Config
-from pcinv.engine.flow import Placed, count_in, own_motion
+from pcinv.engine.flow import Placed, count_in, interval_of, own_motion
 from pcinv.engine.launch import pick_device
 from pcinv.engine.lidar_flow import FlowStore
 from pcinv.engine.lidar_scans import ScanPool
@@ -124,7 +124,7 @@ def measure_student(
     Raises DatasetError where there is nothing to measure against.
     """
     network.eval()
-    mine, ego = FlowScore(), FlowScore()
+    mine: FlowScore | None = None
     for row in range(len(pool)):
         before, after = pool.before(row), pool[row]
         if before is None:
@@ -140,16 +140,19 @@ def measure_student(
         rows = np.flatnonzero(~is_ground(before.xyz))
         other = after.xyz[~is_ground(after.xyz)]
         found[rows] += ask(network, before.xyz[rows] + rigid[rows], other)
+        if mine is None:
+            interval_s = interval_of(place, Placed(after))
+            mine, ego = FlowScore(interval_s), FlowScore(interval_s)
         count_in(mine, place, found, rigid)
         count_in(ego, place, rigid, rigid)
         if watch is not None:
             watch(row + 1, len(pool))
         if stop():
             break
-    figures, still = mine.compute(), ego.compute()
-    if not figures["num_points"]:
+    if mine is None or not mine.sums.get("points"):
         raise DatasetError("no scan has a flow to measure against", where="data.dataset",
                            hint="argoverse2 with labels, or lidar_sim")
+    figures, still = mine.compute(), ego.compute()
     known = {name: float(figures[name]) for name in SHOWN if figures[name] is not None}
     if still["epe_foreground_dynamic"] is not None:
         known["epe_foreground_dynamic_ego"] = float(still["epe_foreground_dynamic"])
