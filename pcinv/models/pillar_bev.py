@@ -49,8 +49,7 @@ class Hyper:
     @property
     def grid(self) -> Grid:
         """The cells of the map."""
-        side = round(2 * self.reach / self.cell)
-        return Grid((-self.reach, -self.reach), self.cell, (side, side))
+        return Grid.around(self.reach, self.cell)
 
 
 PRESETS = {

@@ -61,6 +61,12 @@ class Grid(NamedTuple):
     cell: float
     shape: tuple[int, int]
 
+    @classmethod
+    def around(cls, reach: float, cell: float) -> Grid:
+        """Return the cells of a square around the sensor, `reach` metres to each side."""
+        side = round(2 * reach / cell)
+        return cls((-reach, -reach), cell, (side, side))
+
     def place(self, xyz: Float[Tensor, "total 3"]) -> Float[Tensor, "total 2"]:
         """Return where points are, in cells from the corner: column, row."""
         return (xyz[:, :2] - xyz.new_tensor(self.low)) / self.cell
