@@ -109,7 +109,8 @@ def test_order_and_batch_mates_are_no_matter_and_beyond_the_map_nothing_moves():
     assert bool((found[len(a):] == 0).all()) and bool((found[:len(a)] != 0).any())
 
 
-@pytest.mark.parametrize("change", [{"cell": 0.0}, {"window": 0}, {"reach": 13.0}, {"channels": [8, 8, 8]},
+@pytest.mark.parametrize("change", [{"cell": 0.0}, {"window": 0}, {"reach": 13.0},
+                                    {"channels": [8, 8, 8]},
                                     {"channels": [8, 8, 8, 12]}])
 def test_sizes_that_make_no_map_are_named(change):
     with pytest.raises(ConfigError):
