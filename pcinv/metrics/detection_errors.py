@@ -59,10 +59,14 @@ def _errors(frames: Sequence[Frame], matches: Matches, place: int) -> dict[str, 
 
 
 def _over_recall(errors: Sequence[float], matches: Matches) -> float:
-    """Return the mean over recalls from 0.11 to the highest reached of the running mean."""
-    if not len(errors):
+    """Return the mean over recalls from 0.11 to the highest reached of the running mean.
+
+    An error that is not known (NaN: a box that is seen once has no velocity) does not count.
+    """
+    known = np.isfinite(errors)
+    if not known.any():
         return 1.0
-    running = np.cumsum(errors) / np.arange(1, len(errors) + 1)
+    running = np.nancumsum(errors) / np.maximum(np.cumsum(known), 1)
     recall = np.cumsum(matches.hit) / matches.total
     score = np.interp(np.linspace(0, 1, 101), recall, matches.score, right=0)
     at = np.interp(score[::-1], matches.score[matches.hit][::-1], running[::-1])[::-1]

@@ -52,10 +52,15 @@ def write_kitti(root: Path, count: int = 5, name: str = "00", labels: bool = Fal
     return folder
 
 
+BOX_TABLES = ("sample_annotation", "instance", "category")
+
+
 def write_nuscenes(root: Path, tables: bool = True, sweeps: bool = True) -> Path:
     """Write two scenes of nuScenes with two key frames and two sweeps each, and their tables."""
     rows = {name: [] for name in ("scene", "sample", "sample_data", "ego_pose",
-                                  "calibrated_sensor", "lidarseg")}
+                                  "calibrated_sensor", "lidarseg", *BOX_TABLES)}
+    rows["category"] += [{"token": "c0", "name": "vehicle.car"}, {"token": "c1", "name": "animal"}]
+    rows["instance"] += [{"token": f"i{k}", "category_token": f"c{k}"} for k in range(2)]
     rows["calibrated_sensor"].append({"token": "calib", "translation": [0.9, 0.0, 1.8],
                                       "rotation": [np.sqrt(0.5), 0, 0, -np.sqrt(0.5)]})
     (root / "lidarseg/v1.0-mini").mkdir(parents=True)
@@ -68,6 +73,11 @@ def write_nuscenes(root: Path, tables: bool = True, sweeps: bool = True) -> Path
             token = f"d{s}{k}"
             if key:
                 rows["sample"].append({"token": f"p{s}{k}", "scene_token": f"s{s}"})
+                rows["sample_annotation"] += [
+                    {"token": f"a{s}{k}{i}", "sample_token": f"p{s}{k}", "instance_token": f"i{i}",
+                     "translation": [610.0 + 0.5 * k, 1600.0 + 9 * i, 1.0], "size": [2.0, 4.5, 1.6],
+                     "rotation": [np.cos(0.3), 0, 0, np.sin(0.3)], "num_lidar_pts": 7 - i}
+                    for i in range(2 if k == 0 else 1)]
                 labels = np.resize(np.arange(32, dtype=np.uint8), 60)
                 (root / f"lidarseg/v1.0-mini/{token}_lidarseg.bin").write_bytes(labels.tobytes())
                 rows["lidarseg"].append({"token": token, "sample_data_token": token, "filename":

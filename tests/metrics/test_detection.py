@@ -159,3 +159,13 @@ def test_the_score_is_made_of_the_parts():
     assert scores["nds_no_attributes"] == pytest.approx((5 + 0.7 + 1 + 1 + 1) / 9)
     missed = nuscenes_scores([Frame(truth, NONE, np.zeros(0))], ("car",))
     assert missed["nds_no_attributes"] == 0  # errors of 1 where recall does not get to 0.1
+
+
+def test_velocities_that_are_not_known_do_not_count():
+    truth = boxes(PLACES, velocity=(3.0, 0.0))
+    found = boxes(PLACES, velocity=(3.0, 4.0))
+    scores = np.linspace(0.9, 0.1, 10)
+    truth.velocity[::2] = np.nan
+    assert true_positive_errors([Frame(truth, found, scores)], 0)["velocity"] == pytest.approx(4)
+    truth.velocity[:] = np.nan
+    assert true_positive_errors([Frame(truth, found, scores)], 0)["velocity"] == 1

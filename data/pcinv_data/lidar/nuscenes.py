@@ -7,7 +7,7 @@ have taken the ego motion out of the sweeps. Stamps are in the names, in microse
 
 Without tables the scans of one recording are a sequence, and there are no poses. With them a
 sequence is a scene: key frames, and the sweeps between them where `sweeps/LIDAR_TOP` is there;
-lidarseg labels, 16 classes of 32, of the key frames. Caesar et al., CVPR 2020.
+boxes and lidarseg labels, 16 classes of 32, of the key frames. Caesar et al., CVPR 2020.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pcinv.io.lidar_bin import read_bin5
 from pcinv.io.source import open_source
 from pcinv.types import Scan
 from pcinv_data.lidar import nuscenes_tables
+from pcinv_data.lidar.nuscenes_boxes import read_boxes
 from pcinv_data.lidar.sequence import Listing, Request, checked, of_points
 
 SENSOR = "LIDAR_TOP"
@@ -87,16 +88,24 @@ def open_listing(request: Request) -> Listing:
         raise DatasetError(f"the tables list no scans of {name}", where=str(scenes[name].folder),
                            hint="get the tables again")
     files = [root / row.filename for row in rows]
-    listing = Listing(name, root, [file.name.removesuffix(".pcd.bin") for file in files],
-                      lambda position: _labelled(read_scan(files[position]),
-                                                 rows[position].labels, root),
-                      CLASSES if with_labels else (),
-                      poses=np.stack([row.T_world_scanner @ T_SCANNER_SENSOR for row in rows]),
+    poses = np.stack([row.T_world_scanner @ T_SCANNER_SENSOR for row in rows])
+    boxes = read_boxes(scenes[name].folder,
+                       {row.sample: row.stamp_us * 1e-6 for row in rows if row.sample}, CLASSES)
+
+    def read(position: int) -> Scan:
+        row = rows[position]
+        scan = _labelled(read_scan(files[position]), row.labels, root)
+        return scan if boxes is None or row.sample is None else replace(
+            scan, boxes=boxes.at(row.sample, poses[position]))
+
+    listing = Listing(name, root, [file.name.removesuffix(".pcd.bin") for file in files], read,
+                      CLASSES if with_labels or boxes is not None else (), poses=poses,
                       stamps=np.array([row.stamp_us for row in rows], np.int64) * 1e-6)
     for position, file in enumerate(files):
         if not file.is_file():
             listing.lacking[position] = "the tables list this scan, and it is not there", str(file)
     listing.missing += [] if with_labels else ["lidarseg"]
+    listing.missing += [] if boxes is not None else ["boxes (sample_annotation)"]
     listing.missing += [] if (root / "sweeps" / SENSOR).is_dir() else ["sweeps/LIDAR_TOP"]
     return listing
 

@@ -34,12 +34,16 @@ class Scene:
 
 @dataclass(frozen=True)
 class Row:
-    """A scan as the tables have it. labels : file of its lidarseg, or None."""
+    """A scan as the tables have it.
+
+    labels : file of its lidarseg, or None.  sample : the key frame that it is, or None.
+    """
 
     filename: str
     stamp_us: int
     T_world_scanner: np.ndarray
     labels: str | None
+    sample: str | None
 
 
 def scenes(root: Path) -> dict[str, Scene]:
@@ -80,7 +84,9 @@ def read_scene(root: Path, scene: Scene, sensor: str, with_sweeps: bool) -> tupl
     return [Row(str(scan["filename"]), int(scan["timestamp"]),
                 poses["ego_pose"][scan["ego_pose_token"]]
                 @ poses["calibrated_sensor"][scan["calibrated_sensor_token"]],
-                labels.get(scan["token"])) for scan in scans], bool(labels)
+                labels.get(scan["token"]),
+                str(scan["sample_token"]) if scan["is_key_frame"] else None)
+            for scan in scans], bool(labels)
 
 
 def _poses(file: Path, tokens: set[str]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from helpers.lidar_files import MICRO, points, write_nuscenes
 from pcinv.errors import DatasetError, FileFormatError, UnknownNameError, UsageError
 from pcinv_data.lidar import open_sequence
 from pcinv_data.lidar.nuscenes import CLASSES, TRAIN_OF_RAW
+from pcinv_data.lidar.nuscenes_boxes import _velocity
 from pcinv_data.lidar.nuscenes_tables import records
 
 
@@ -160,3 +161,50 @@ def test_a_real_sweep_has_its_rings_and_faces_forward(real):
     near = np.linalg.norm(scan.xyz[:, :2], axis=1) < 3  # the car itself is long, not wide
     own = scan.xyz[near & (scan.xyz[:, 2] > -1.2)]
     assert np.ptp(own[:, 0]) > 1.2 * np.ptp(own[:, 1])
+
+
+class TestBoxes:
+    """Of key frames, in the turned frame of the scanner, with the devkit's velocities."""
+
+    def test_they_are_where_the_tables_put_them(self, tmp_path):
+        scans = open_sequence(write_nuscenes(tmp_path), sequence="scene-0000")
+        first, sweep, second, _ = (scan.boxes for scan in scans)
+        assert sweep is None and len(first) == 2 and len(second) == 1
+        world = scans.poses[0] @ np.append(first.centre[0], 1)
+        assert np.allclose(world[:3], [610, 1600, 1], atol=1e-9)
+        heading = scans.poses[0][:3, :3] @ [np.cos(first.yaw[0]), np.sin(first.yaw[0]), 0]
+        assert np.allclose(heading, [np.cos(0.6), np.sin(0.6), 0], atol=1e-9)
+        assert first.size.tolist() == [[4.5, 2.0, 1.6]] * 2 and first.num_points.tolist() == [7, 6]
+        car = list(scans.class_names).index("car")
+        assert first.label.tolist() == [car, -1] and first.instance.tolist() == [1, 2]
+        over_ground = scans.poses[0][:2, :2] @ first.velocity[0]
+        assert np.allclose(over_ground, [10, 0], atol=1e-9)  # a metre in a tenth of a second
+        assert np.isnan(first.velocity[1]).all()  # seen once
+        assert np.allclose(np.linalg.norm(second.velocity[0]), 10)
+
+    def test_without_their_tables_there_are_none(self, tmp_path):
+        root = write_nuscenes(tmp_path)
+        (root / "v1.0-mini/instance.json").unlink()
+        scans = open_sequence(root, sequence="scene-0000")
+        assert scans[0].boxes is None and "boxes (sample_annotation)" in scans.missing
+
+    @pytest.mark.parametrize("change", [
+        {"size": [2, 0, 1]}, {"size": [2, 1]}, {"rotation": [0, 0, 0, 0]},
+        {"translation": [1, 2, "x"]}, {"translation": [1, float("nan"), 0]},
+        {"instance_token": "i9"}, {"num_lidar_pts": None}])
+    def test_a_damaged_row_is_named(self, tmp_path, change):
+        root = write_nuscenes(tmp_path)
+        table = root / "v1.0-mini/sample_annotation.json"
+        rows = json.loads(table.read_text())
+        rows[0] |= change
+        table.write_text(json.dumps(rows))
+        with pytest.raises(FileFormatError) as caught:
+            open_sequence(root, sequence="scene-0000")
+        assert "sample_annotation" in caught.value.where
+
+    def test_velocities_are_the_devkits(self):
+        place = np.array([[0.0, 0], [1, 0], [4, 0], [0, 5], [0, 6]])
+        stamp = np.array([0.0, 0.5, 1.0, 0.0, 2.0])
+        found = _velocity(place, stamp, np.array([1, 1, 1, 2, 2]))
+        assert found[:3].tolist() == [[2, 0], [4, 0], [6, 0]]
+        assert np.isnan(found[3:]).all()  # two seconds apart
