@@ -165,7 +165,7 @@ def test_velocities_that_are_not_known_do_not_count():
     truth = boxes(PLACES, velocity=(3.0, 0.0))
     found = boxes(PLACES, velocity=(3.0, 4.0))
     scores = np.linspace(0.9, 0.1, 10)
-    truth.velocity[::2] = np.nan
+    truth.velocity[1::2] = np.nan
     assert true_positive_errors([Frame(truth, found, scores)], 0)["velocity"] == pytest.approx(4)
     truth.velocity[:] = np.nan
     assert true_positive_errors([Frame(truth, found, scores)], 0)["velocity"] == 1
