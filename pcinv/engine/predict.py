@@ -90,6 +90,9 @@ def predict(
     if meta.config.model.task == "pose":
         raise UsageError("a network of poses looks at two clouds, not at one", where="target",
                          hint="pcinv eval RUN measures it; pcinv register A B aligns two files")
+    if meta.config.model.task == "flow":
+        raise UsageError("a network of flow looks at two scans, not at one", where="target",
+                         hint="pcinv flow A B --method student --weights RUN")
     if meta.config.model.task in LIDAR_TASKS:
         raise UsageError("a network of LiDAR scans is not asked about single files", where="target",
                          hint="pcinv eval RUN measures it")

@@ -271,8 +271,8 @@ LIDAR_NETWORKS: dict[str, BackboneSpec] = {
             name="pillar_flow",
             title="PillarFlow: scene flow of two LiDAR scans at once, taught without labels",
             module="pillar_flow",
-            paper="FastFlow3D: Jund et al., RA-L 2022, arXiv 2103.01306; taught as ZeroFlow, "
-                  "arXiv 2305.10424; the light form is ours",
+            paper="after FastFlow3D, arXiv 2103.01306, and PWC-Net, arXiv 1709.02371; taught as "
+                  "ZeroFlow, arXiv 2305.10424; the form is ours",
             symmetry="none",
             tasks=("flow",),
             presets={"light": "for a CPU: 77 m around the sensor, cells of 0.4 m",
