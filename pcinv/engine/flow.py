@@ -157,8 +157,7 @@ def flow(
             elif method == "student":
                 from pcinv.engine.student import ask
 
-                residual[rows] = ask(student, moved[rows], others[1])
-                cluster[rows] = cluster_points(moved[rows])
+                residual[rows], cluster[rows] = ask(student, moved[rows], others[1])
             else:
                 residual[rows] = fit_fast_nsf(moved[rows], others[1])[0]
                 cluster[rows] = cluster_points(moved[rows])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pcinv.engine.config import Config
@@ -21,11 +21,13 @@ from pcinv.engine.lidar_scans import ScanPool
 from pcinv.engine.lidar_views import draw_view, draw_yaw
 from pcinv.engine.loading import load_model
 from pcinv.errors import DatasetError, UsageError
-from pcinv.metrics.flow import DYNAMIC, FlowScore
+from pcinv.metrics.flow import FlowScore
 from pcinv.models.pillar_flow import PillarFlow
 from pcinv.models.registry import weights_file
 from pcinv.nn.pillars import ScanBatch
 from pcinv.ops.ground import is_ground
+from pcinv.sceneflow.clusters import cluster_points
+from pcinv.sceneflow.rigid import median_flow
 from pcinv.tasks import Labels
 from pcinv.tasks import flow as task
 
@@ -139,7 +141,7 @@ def measure_student(
         found = rigid.copy()
         rows = np.flatnonzero(~is_ground(before.xyz))
         other = after.xyz[~is_ground(after.xyz)]
-        found[rows] += ask(network, before.xyz[rows] + rigid[rows], other)
+        found[rows] += ask(network, before.xyz[rows] + rigid[rows], other)[0]
         if mine is None:
             interval_s = interval_of(place, Placed(after))
             mine, ego = FlowScore(interval_s), FlowScore(interval_s)
@@ -178,17 +180,16 @@ def _student(weights: str) -> PillarFlow:
 
 @torch.no_grad()
 def ask(network: PillarFlow, moved: Float[np.ndarray, "n 3"], other: Float[np.ndarray, "m 3"]
-        ) -> Float[np.ndarray, "n 3"]:
-    """Return the residual flow of points towards other ones, (N, 3), metres.
+        ) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
+    """Return the residual flow of points towards other ones, (N, 3), and their pieces, (N,).
 
-    moved, other : in one frame, without ground.  What is beyond the reach of the network, or slower
-        than half of what counts as moving, stands still.
+    moved, other : in one frame, without ground.  A piece moves as its points do in the median; what
+        is beyond the reach of the network stands still.
     """
     device = next(network.parameters()).device
     found = network(*(ScanBatch.of([_tensor(points)]).to(device) for points in (moved, other)))
-    flow = found.double().cpu().numpy()
-    still = np.linalg.norm(flow, axis=1) < DYNAMIC / 2
-    return np.where(still[:, None], 0.0, flow)
+    cluster = cluster_points(moved)
+    return median_flow(moved, found.double().cpu().numpy(), cluster), cluster
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
+from pcinv.metrics.flow import DYNAMIC
 from pcinv.sceneflow.distance import DistanceField
 
 
@@ -66,6 +67,32 @@ def rigid_flow(
             continue
         wide = np.ptp(points[:, :2], axis=0).max() > options.widest
         found[rows] = _piece(points, flow[rows], fields, tree, following, options, wide)
+    return found
+
+
+def median_flow(
+    reference: Float[np.ndarray, "n 3"], flow: Float[np.ndarray, "n 3"],
+    cluster: Int[np.ndarray, "n"], least: int = 8, widest: float = 12.0,
+    still: float = DYNAMIC,
+) -> Float[np.ndarray, "n 3"]:
+    """Return the flow with the median shift for each piece, for flows that are sure but rough.
+
+    reference, flow, cluster : as of `rigid_flow`.  least : points of a piece; smaller ones, points
+        of none, and pieces whose shift is below `still`, stand still.  widest : pieces that are
+        wider along the ground keep the flow that they have, metres.
+    """
+    found = np.zeros_like(flow)
+    order = np.argsort(cluster, kind="stable")
+    bounds = np.searchsorted(cluster[order], np.arange(cluster.max(initial=-1) + 2))
+    for first, last in pairwise(bounds):
+        rows = order[first:last]
+        if len(rows) < least:
+            continue
+        shift = np.median(flow[rows], axis=0)
+        if np.ptp(reference[rows, :2], axis=0).max() > widest:
+            found[rows] = flow[rows]
+        elif np.linalg.norm(shift) >= still:
+            found[rows] = shift
     return found
 
 

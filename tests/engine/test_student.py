@@ -153,7 +153,8 @@ class TestTeaching:
 
     def test_the_truth_scores_no_error_and_the_ego_motion_what_moves(self, pool, monkeypatch):
         model = create_model("pillar_flow", task="flow", **{**SMALL, "reach": 19.2})
-        monkeypatch.setattr("pcinv.engine.student.ask", lambda network, moved, other: 0 * moved)
+        monkeypatch.setattr("pcinv.engine.student.ask", lambda network, moved, other: (
+            0 * moved, None))
         found = measure_student(model, pool)
         still = found["epe_foreground_dynamic_ego"]
         assert still > 0.1 and found["epe_foreground_dynamic"] == pytest.approx(still, rel=1e-3)
@@ -162,7 +163,7 @@ class TestTeaching:
 
         def truth(network, moved, other):
             before = pool.before(row := next(rows))
-            return residual_of(before, before.flow, pool[row])[1]
+            return residual_of(before, before.flow, pool[row])[1], None
 
         monkeypatch.setattr("pcinv.engine.student.ask", truth)
         found = measure_student(model, replace_places(pool))

@@ -12,7 +12,7 @@ from pcinv.sceneflow.clusters import cluster_points
 from pcinv.sceneflow.distance import distance_field
 from pcinv.sceneflow.fast_nsf import FastNSFOptions, fit_fast_nsf
 from pcinv.sceneflow.floxels import FloxelsOptions, corners, fit_floxels
-from pcinv.sceneflow.rigid import rigid_flow
+from pcinv.sceneflow.rigid import median_flow, rigid_flow
 
 
 def errors(flow, truth, names):
@@ -156,3 +156,21 @@ def test_14_fast_nsf_finds_the_way_and_keeps_the_best_step():
     assert fit_fast_nsf(points, following, FastNSFOptions(steps=3, width=32, depth=3))[1] > loss
     with pytest.raises(InputError):
         fit_fast_nsf(points, np.zeros((0, 3)))
+
+
+def test_pieces_take_the_median_of_a_rough_flow():
+    rng = np.random.default_rng(0)
+    places = np.repeat([[0.0, 0, 0], [10, 0, 0], [20, 0, 0], [30, 0, 0]], 40, axis=0)
+    points = places + rng.uniform(-1, 1, places.shape)
+    points[120:, 0] *= 2  # from 58 to 62 m: wide
+    points[120:, 1] = rng.uniform(-8, 8, 40)
+    piece = np.repeat([0, 1, 2, 3], 40)
+    flow = np.repeat([[1.0, 0, 0], [0.03, 0, 0], [0.5, 0, 0], [0.2, 0.1, 0]], 40, axis=0)
+    rough = flow + rng.normal(0, 0.01, flow.shape)
+    rough[:5] += 3.0  # some are far off
+    piece[86:120] = -1  # six points are left of the third
+    found = median_flow(points, rough, piece)
+    assert np.abs(found[:40] - flow[:40]).max() < 0.01 and len(np.unique(found[:40], axis=0)) == 1
+    assert (found[40:120] == 0).all()  # too slow, too few, of none
+    assert np.array_equal(found[120:], rough[120:])  # too wide for one shift
+    assert median_flow(points[:0], rough[:0], piece[:0]).shape == (0, 3)
