@@ -1,5 +1,6 @@
 """A network of flow and its teacher: what is taught, that it learns, what it says of a pair."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,10 @@ from pcinv.engine.lidar_scans import load_scans
 from pcinv.engine.student import FlowLearner, measure_student, residual_of
 from pcinv.engine.trainer import train
 from pcinv.errors import ConfigError, DatasetError, Interrupted, UsageError
-from pcinv.models.registry import create_model
+from pcinv.models.registry import create_model, weights_file
 from pcinv.nn.pillars import ScanBatch
 from pcinv.tasks import flow as task
+from pcinv_data.lidar_sim import lidar_sim
 
 SMALL = {"reach": 12.8, "cell": 0.8, "channels": [8, 8, 16, 16], "hidden": 16, "window": 2}
 STREETS = {"streets": 1, "scans": 3, "every": 2, "test_streets": 1, "beams": 16, "columns": 256}
@@ -245,3 +247,23 @@ def test_weights_of_another_network_and_a_start_are_refused(tmp_path):
         pcinv.flow(scans.before(1), scans[1], method="student", weights=other)
     with pytest.raises(ConfigError, match="does not begin"):
         train(config(model={"init": str(other)}), output=tmp_path / "new")
+
+
+class TestShipped:
+    """The network that comes with the package: whole, told on its card, and worth asking."""
+
+    def test_the_card_tells_its_digest(self):
+        file = weights_file("pillar_flow")
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in file.with_suffix(".md").read_text()
+        assert load_weights(file).meta.config.data.root is None
+
+    def test_it_beats_the_sensors_own_motion_on_a_street_that_it_has_not_seen(self):
+        street = lidar_sim(4, 4321, beams=64)
+        told = pcinv.flow(Placed(street[1], street, 1), Placed(street[2], street, 2),
+                          method="student", device="cpu")
+        mine, still = told.scores["student"], told.scores["ego"]
+        assert mine["epe_foreground_dynamic"] < 0.4 * still["epe_foreground_dynamic"]
+        assert mine["three_way_epe"] < 0.4 * still["three_way_epe"]
+        assert told.cluster.max() > 0 and (told.motion[told.is_ground] == 0).all()
+        again = pcinv.flow(Placed(street[1]), Placed(street[2]), method="student", device="cpu")
+        assert np.array_equal(told.flow, again.flow)
