@@ -14,7 +14,7 @@ nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (ex
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PICTURES = {"01_invariance": 3, "02_register": 2, "03_train": 3, "04_extend": 1,
-            "05_parts_and_search": 4, "06_lidar": 5}
+            "05_parts_and_search": 4, "06_lidar": 6}
 """Notebook -> pictures that it shows at least."""
 
 
