@@ -97,7 +97,8 @@ def test_models(ask, run):
         [*BACKBONES, *MATCHERS, *POSE_NETWORKS, *LIDAR_NETWORKS])
     assert {"name", "symmetry", "tasks", "params", "paper", "weights"} <= set(rows[0])
     shipped = {row["name"]: row["weights"] for row in rows if row["weights"]}
-    assert shipped == {name: f"{name}.safetensors" for name in ("cylinder_patch", "roitr")}
+    assert shipped == {name: f"{name}.safetensors"
+                       for name in ("cylinder_patch", "pillar_flow", "roitr")}
     assert [row["name"] for row in ask("models", "risurcon?")["result"]["models"]] == ["risurconv"]
     assert "ECCV 2024" in run("models", "risurconv").out
     assert "risurconv" in ask("models", "risurcon", code=2)["error"]["hint"]
