@@ -27,7 +27,7 @@ def check_lidar(model: nn.Module, name: str, dtype: torch.dtype, seed: int) -> I
     errors = {"permutation": 0.0, "batch": 0.0}
 
     is_flow = getattr(network, "task", "") == "flow"
-    if is_flow:  # what points add is nothing at first
+    if is_flow and not bool(network.head[-1].weight.any()):  # untrained: points add nothing yet
         torch.nn.init.normal_(network.head[-1].weight, generator=generator)
     step = torch.tensor([1.0, 0.2, 0.0, 0.0], dtype=dtype)
 

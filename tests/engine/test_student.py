@@ -9,6 +9,7 @@ import torch
 from helpers.tiny_streets import tiny
 
 import pcinv
+from pcinv.engine.check_lidar import check_lidar
 from pcinv.engine.checkpoint import load_weights
 from pcinv.engine.flow import Placed, own_motion
 from pcinv.engine.lidar_flow import FlowStore
@@ -267,3 +268,11 @@ class TestShipped:
         assert told.cluster.max() > 0 and (told.motion[told.is_ground] == 0).all()
         again = pcinv.flow(Placed(street[1]), Placed(street[2]), method="student", device="cpu")
         assert np.array_equal(told.flow, again.flow)
+
+
+def test_check_measures_the_weights_that_it_is_given():
+    trained = pcinv.load_model(weights_file("pillar_flow")).model
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    assert check_lidar(trained, "pillar_flow", torch.float32, 0).passed
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, before[name]), name
